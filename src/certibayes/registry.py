@@ -1,0 +1,75 @@
+"""Names of every kind of plug-in and where each lives; nothing is imported before it is used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+REGISTRY: dict[str, dict[str, str]] = {
+    "task": {
+        "gaussian_linear": "certibayes.tasks.gaussian_linear:GaussianLinear",
+        "gaussian_linear_sbibm": "certibayes.tasks.gaussian_linear_sbibm:GaussianLinearSbibm",
+        "lynx_hare": "certibayes.tasks.lynx_hare:LynxHare",
+        "digits": "certibayes.tasks.digits:Digits",
+    },
+    "estimator": {
+        "gaussian": "certibayes.estimators.gaussian:GaussianEstimator",
+        "maf": "certibayes.estimators.maf:MAFEstimator",
+    },
+    "estimator_bounds": {
+        "gaussian": "certibayes.estimators.gaussian_bounds:log_density_bounds",
+        "maf": "certibayes.estimators.maf_bounds:log_density_bounds",
+    },
+    "forward_kl_bounds": {
+        "gaussian": "certibayes.estimators.gaussian_bounds:forward_kl_upper",
+    },
+    "network": {
+        "mlp": "certibayes.networks.mlp:MLP",
+    },
+    "inference": {
+        "map": "certibayes.bnn.map:MAP",
+        "bbb": "certibayes.bnn.bbb:BBB",
+    },
+    "attack": {
+        "noise": "certibayes.attacks.noise:Noise",
+        "pgd": "certibayes.attacks.pgd:PGD",
+    },
+    "objective": {
+        "forward_kl": "certibayes.attacks.forward_kl:ForwardKL",
+        "reverse_kl": "certibayes.attacks.reverse_kl:ReverseKL",
+        "expected_loss": "certibayes.attacks.expected_loss:ExpectedLoss",
+    },
+    "defense": {
+        "none": "certibayes.defenses.none:NoDefense",
+        "fisher": "certibayes.defenses.fisher:Fisher",
+        "robust_likelihood": "certibayes.defenses.robust_likelihood:RobustLikelihood",
+    },
+    "certificate": {
+        "posterior_shift": "certibayes.certificates.posterior_shift:PosteriorShift",
+        "decision": "certibayes.certificates.decision:Decision",
+    },
+}
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """Return the registered names of one kind, e.g. `names("attack")`."""
+    return tuple(REGISTRY[kind])
+
+
+def module_of(kind: str, name: str) -> str:
+    """Return the dotted module of a plug-in without importing it.
+
+    Raises:
+        KeyError: if the kind or the name is not registered.
+    """
+    return REGISTRY[kind][name].partition(":")[0]
+
+
+def load(kind: str, name: str) -> Any:
+    """Import a plug-in and return its class or function.
+
+    Raises:
+        KeyError: if the kind or the name is not registered.
+    """
+    module, _, attribute = REGISTRY[kind][name].partition(":")
+    return getattr(import_module(module), attribute)
