@@ -1,0 +1,42 @@
+"""Certificates; the number of draws and the interval method are fixed before any draw."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from certibayes.config.base import Fraction, OpenFraction, PositiveInt, Spec
+from certibayes.config.tasks import Form
+from certibayes.config.threat import PerturbationGrid
+
+
+class Certificate(Spec):
+    """What every certificate states."""
+
+    form: ClassVar[Form]
+    kind: str
+    perturbation: PerturbationGrid
+
+
+class PosteriorShift(Certificate):
+    """TV(q(. | x), q(. | x')) <= tau for every x' in the ball, with stated confidence."""
+
+    form: ClassVar[Form] = "posterior"
+    kind: Literal["posterior_shift"] = "posterior_shift"
+    tau: Fraction = 0.2
+    draws: PositiveInt = 10_000
+    confidence: OpenFraction = 0.999
+    interval: Literal["hoeffding", "empirical_bernstein", "betting"] = "empirical_bernstein"
+    comparison_draws: PositiveInt = 500
+    """First draws, stored, on which attacks are compared with the bound."""
+
+
+class Decision(Certificate):
+    """Lower bound of p_y above the upper bound of every rival, for the stored ensemble."""
+
+    form: ClassVar[Form] = "classification"
+    kind: Literal["decision"] = "decision"
+
+
+AnyCertificate = Annotated[PosteriorShift | Decision, Field(discriminator="kind")]

@@ -1,0 +1,183 @@
+"""The resolved slice of a study that one job depends on: what stands in its Snakemake params.
+
+A slice holds every value that decides the job's result and nothing else, so Snakemake re-runs a
+job exactly when one of them (or the code digest beside it) changes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from certibayes.config.attacks import AnyAttack
+from certibayes.config.base import Spec
+from certibayes.config.certificates import AnyCertificate
+from certibayes.config.defenses import AnyDefense, NoDefense
+from certibayes.config.evaluation import Evaluation
+from certibayes.config.models import Model
+from certibayes.config.study import Experiment, Study
+from certibayes.config.tasks import AnyTask
+from certibayes.config.tracking import Tracking
+
+
+class Job(Spec):
+    """What every job states; `study_seed` seeds simulations and test observations."""
+
+    study: str
+    study_seed: int
+    tracking: Tracking = Tracking()
+    task: str
+    task_spec: AnyTask = Field(discriminator="kind")
+
+
+class SimulateJob(Job):
+    """One shard of simulations."""
+
+    shard: int
+
+
+class GatherJob(Job):
+    """The reference draw, the units and the log of all shards of a task."""
+
+    shards: int
+
+
+class ModelJob(Job):
+    """Everything that identifies one trained model."""
+
+    budget: int
+    model: str
+    model_spec: Model
+    defense: str = "none"
+    defense_spec: NoDefense | AnyDefense = Field(default=NoDefense(), discriminator="kind")
+    seed: int
+
+
+class AttackJob(ModelJob):
+    """One model and one attack, all epsilons and observations."""
+
+    attack: str
+    attack_spec: AnyAttack
+    evaluation: Evaluation
+
+
+class CertifyJob(ModelJob):
+    """One model and one certificate, all epsilons and observations."""
+
+    certificate: str
+    certificate_spec: AnyCertificate
+    evaluation: Evaluation
+
+
+class EvaluateJob(ModelJob):
+    """One model with all its attacks and certificates."""
+
+    attacks: dict[str, AnyAttack]
+    certificates: dict[str, AnyCertificate]
+    evaluation: Evaluation
+
+
+class ReportJob(Spec):
+    """All evaluated models of a study."""
+
+    study: str
+    tracking: Tracking = Tracking()
+    models: tuple[EvaluateJob, ...]
+
+
+def model_jobs(study: Study) -> list[EvaluateJob]:
+    """Return every model of a study once, with the union of its attacks and certificates."""
+    found: dict[tuple[object, ...], EvaluateJob] = {}
+    for experiment in study.experiments:
+        for defense in experiment.defenses:
+            for seed in experiment.seeds:
+                job = _evaluate_job(study, experiment, defense, seed)
+                key = (job.task, job.budget, job.model, job.defense, job.seed)
+                if key in found:
+                    job = job.model_copy(
+                        update={
+                            "attacks": {**found[key].attacks, **job.attacks},
+                            "certificates": {**found[key].certificates, **job.certificates},
+                        }
+                    )
+                found[key] = job
+    return list(found.values())
+
+
+def _evaluate_job(study: Study, experiment: Experiment, defense: str, seed: int) -> EvaluateJob:
+    return EvaluateJob(
+        study=study.study,
+        study_seed=study.seed,
+        tracking=study.tracking,
+        task=experiment.task,
+        task_spec=study.task(experiment.task),
+        budget=experiment.budget,
+        model=experiment.model,
+        model_spec=study.models[experiment.model],
+        defense=defense,
+        defense_spec=NoDefense() if defense == "none" else study.defenses[defense],
+        seed=seed,
+        attacks={name: study.attacks[name] for name in experiment.attacks},
+        certificates={name: study.certificates[name] for name in experiment.certificates},
+        evaluation=study.evaluation,
+    )
+
+
+def base_models(study: Study) -> list[ModelJob]:
+    """Return the models that `train` must make: every combination without its defense."""
+    jobs = (
+        ModelJob(**_fields(job, ModelJob) | {"defense": "none", "defense_spec": NoDefense()})
+        for job in model_jobs(study)
+    )
+    return list({(j.task, j.budget, j.model, j.seed): j for j in jobs}.values())
+
+
+def attack_job(model: EvaluateJob, attack: str) -> AttackJob:
+    """Return the slice of one attack on one model."""
+    fields = _fields(model, AttackJob)
+    return AttackJob(**fields, attack=attack, attack_spec=model.attacks[attack])
+
+
+def certify_job(model: EvaluateJob, certificate: str) -> CertifyJob:
+    """Return the slice of one certificate of one model."""
+    spec = model.certificates[certificate]
+    return CertifyJob(**_fields(model, CertifyJob), certificate=certificate, certificate_spec=spec)
+
+
+def model_job(model: EvaluateJob) -> ModelJob:
+    """Return the slice that trains a model."""
+    return ModelJob(**_fields(model, ModelJob))
+
+
+def gather_jobs(study: Study) -> list[GatherJob]:
+    """Return one gather slice per task, with the shards that its largest budget needs."""
+    shards: dict[str, int] = {}
+    for experiment in study.experiments:
+        needed = study.task(experiment.task).shards(experiment.budget)
+        shards[experiment.task] = max(shards.get(experiment.task, 0), needed)
+    return [GatherJob(**_task_fields(study, task), shards=n) for task, n in shards.items()]
+
+
+def simulate_job(study: Study, task: str, shard: int) -> SimulateJob:
+    """Return the slice of one shard."""
+    return SimulateJob(**_task_fields(study, task), shard=shard)
+
+
+def report_job(study: Study) -> ReportJob:
+    """Return the slice of the report."""
+    return ReportJob(study=study.study, tracking=study.tracking, models=tuple(model_jobs(study)))
+
+
+def _task_fields(study: Study, task: str) -> dict[str, Any]:
+    return {
+        "study": study.study,
+        "study_seed": study.seed,
+        "tracking": study.tracking,
+        "task": task,
+        "task_spec": study.task(task),
+    }
+
+
+def _fields(job: Spec, target: type[Spec]) -> dict[str, Any]:
+    return {name: getattr(job, name) for name in target.model_fields if hasattr(job, name)}

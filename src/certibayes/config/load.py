@@ -1,0 +1,46 @@
+"""Read a study file and validate it; the JSON schema for editors and docs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from certibayes.config.errors import ConfigError, describe
+from certibayes.config.study import Study
+
+
+def load(path: str | Path) -> Study:
+    """Return the validated study.
+
+    Raises:
+        ConfigError: one line per finding, each with the key, the value and what is allowed.
+    """
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; allowed: the path of a study file") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: got {data!r}; allowed: a mapping of keys")
+    data = {key: value for key, value in data.items() if not str(key).startswith("x-")}
+    try:
+        return Study.model_validate(data)
+    except ValidationError as error:
+        lines = describe(error, data, Study).splitlines()
+        raise ConfigError("\n".join(f"{path}: {line}" for line in lines)) from None
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of a study file."""
+    return Study.model_json_schema()
+
+
+def write_json_schema(path: Path) -> None:
+    """Write the JSON schema, for editors and docs."""
+    path.write_text(json.dumps(json_schema(), indent=2) + "\n")

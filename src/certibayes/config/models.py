@@ -1,0 +1,103 @@
+"""Models: an estimator of theta or a network over labels, its weight inference and training."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from certibayes.config.base import OpenFraction, Positive, PositiveInt, Spec
+from certibayes.config.tasks import Form
+
+
+class Training(Spec):
+    """Optimiser and schedule, shared by all models (Adam, cosine decay to zero)."""
+
+    epochs: PositiveInt = 50
+    batch_size: PositiveInt = 256
+    learning_rate: Positive = 1e-3
+    gradient_clip: Positive = 10.0
+    patience: PositiveInt | None = None
+    """Epochs without a better validation objective before training stops; None = never."""
+    checkpoint_seconds: Positive = 10.0
+
+
+class Gaussian(Spec):
+    """q(theta | x) = N(mean(x), covariance(x)) with a full covariance."""
+
+    kind: Literal["gaussian"] = "gaussian"
+    hidden: tuple[PositiveInt, ...] = (64, 64)
+    squash: bool = False
+    """Pass standardised x through asinh: tames heavy tails, e.g. log counts of extinct species."""
+
+
+class MAF(Spec):
+    """Masked autoregressive flow (Papamakarios et al., 2017) on nflows."""
+
+    kind: Literal["maf"] = "maf"
+    transforms: PositiveInt = 3
+    hidden: PositiveInt = 50
+    blocks: PositiveInt = 2
+    squash: bool = False
+    """Pass standardised x through asinh: tames heavy tails, e.g. log counts of extinct species."""
+
+
+class MLP(Spec):
+    """Multi-layer perceptron with one logit per class."""
+
+    kind: Literal["mlp"] = "mlp"
+    hidden: tuple[PositiveInt, ...] = (128,)
+
+
+class MAPInference(Spec):
+    """One weight vector, maximum a posteriori with a flat prior."""
+
+    kind: Literal["map"] = "map"
+
+
+class BBBInference(Spec):
+    """Mean-field Gaussian variational weights (Blundell et al., 2015).
+
+    The objective per example is log-likelihood - kl_weight * KL(q || p) / N. The prior is
+    N(0, prior_std^2); with `prior_fan_in`, matrices have std prior_std / sqrt(fan_in).
+    kl_weight < 1 makes a tempered ("cold") posterior.
+    """
+
+    kind: Literal["bbb"] = "bbb"
+    prior_std: Positive = 1.0
+    prior_fan_in: bool = True
+    kl_weight: Positive = 1.0
+    initial_std: Positive = 0.02
+    train_samples: PositiveInt = 1
+    stored_samples: PositiveInt = 32
+    """Weight samples stored after training: the fixed finite ensemble that predicts."""
+
+
+AnyEstimator = Annotated[Gaussian | MAF, Field(discriminator="kind")]
+AnyNetwork = Annotated[MLP, Field(discriminator="kind")]
+AnyInference = Annotated[MAPInference | BBBInference, Field(discriminator="kind")]
+
+
+class Model(Spec):
+    """A conditional distribution: `estimator` (of theta) or `network` (over labels), not both."""
+
+    estimator: AnyEstimator | None = None
+    network: MLP | None = None
+    inference: AnyInference = MAPInference()
+    training: Training = Training()
+    validation_fraction: OpenFraction = 0.05
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Model:
+        if (self.estimator is None) == (self.network is None):
+            raise ValueError("got both or none; allowed: exactly one of estimator, network")
+        if self.estimator is not None and self.inference.kind != "map":
+            raise ValueError(
+                f"inference.kind: got {self.inference.kind!r}; allowed with an estimator: map"
+            )
+        return self
+
+    @property
+    def form(self) -> Form:
+        """What the model infers."""
+        return "posterior" if self.estimator is not None else "classification"

@@ -1,0 +1,76 @@
+"""Tasks as a study file names them, with the facts that a workflow needs before any job runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from certibayes.config.base import PositiveInt, Spec
+
+Form = Literal["posterior", "classification"]
+
+
+class TaskSpec(Spec):
+    """What every task states.
+
+    Attributes:
+        form: what is inferred, theta ("posterior") or a label ("classification").
+        shard_size: rows of one shard; fixed per task, so a larger budget only adds shards.
+        rows: rows that exist, for a data set; None for a simulator.
+    """
+
+    form: ClassVar[Form] = "posterior"
+    shard_size: ClassVar[int]
+    rows: ClassVar[int | None] = None
+
+    def shards(self, budget: int) -> int:
+        """Return how many shards a budget needs."""
+        return -(-budget // self.shard_size)
+
+
+class GaussianLinear(TaskSpec):
+    """x = A theta + 0.1 noise, 10 to 10 (the convention of Gloeckler et al., 2023)."""
+
+    shard_size: ClassVar[int] = 50_000
+    kind: Literal["gaussian_linear"] = "gaussian_linear"
+    test_pairs: PositiveInt = 20_000
+
+
+class GaussianLinearSbibm(TaskSpec):
+    """theta ~ N(0, 0.1 I), x ~ N(theta, 0.1 I), 10 to 10 (the convention of sbibm)."""
+
+    shard_size: ClassVar[int] = 50_000
+    kind: Literal["gaussian_linear_sbibm"] = "gaussian_linear_sbibm"
+    test_pairs: PositiveInt = 20_000
+
+
+class LynxHare(TaskSpec):
+    """Lotka-Volterra with the Hudson's Bay pelt counts of 1900-1920 as observed input."""
+
+    shard_size: ClassVar[int] = 50_000
+    kind: Literal["lynx_hare"] = "lynx_hare"
+    test_pairs: PositiveInt = 2_000
+
+
+class Digits(TaskSpec):
+    """The 1,797 8x8 images of scikit-learn, pixels in [0, 1]; the last 500 are the test set."""
+
+    form: ClassVar[Form] = "classification"
+    shard_size: ClassVar[int] = 1_297
+    rows: ClassVar[int | None] = 1_297
+    kind: Literal["digits"] = "digits"
+    test_pairs: Literal[500] = 500
+
+
+AnyTask = Annotated[
+    GaussianLinear | GaussianLinearSbibm | LynxHare | Digits, Field(discriminator="kind")
+]
+BUILT_IN: dict[
+    str, type[GaussianLinear] | type[GaussianLinearSbibm] | type[LynxHare] | type[Digits]
+] = {
+    "gaussian_linear": GaussianLinear,
+    "gaussian_linear_sbibm": GaussianLinearSbibm,
+    "lynx_hare": LynxHare,
+    "digits": Digits,
+}

@@ -1,0 +1,235 @@
+import json
+from copy import deepcopy
+
+import pytest
+import yaml
+
+from certibayes.config import ConfigError, json_schema, load
+from certibayes.config.jobs import base_models, gather_jobs, model_jobs
+from certibayes.config.tasks import GaussianLinear
+
+STUDY = {
+    "study": "example",
+    "models": {
+        "gaussian": {"estimator": {"kind": "gaussian"}},
+        "bnn": {"network": {"kind": "mlp"}, "inference": {"kind": "bbb"}},
+    },
+    "defenses": {"fisher": {"kind": "fisher", "beta": 0.1}},
+    "attacks": {
+        "pgd": {
+            "kind": "pgd",
+            "objective": "forward_kl",
+            "perturbation": {"norm": "linf", "unit": "feature_std", "epsilons": [0.1, 0.2]},
+        },
+    },
+    "certificates": {
+        "decision": {
+            "kind": "decision",
+            "perturbation": {"norm": "linf", "unit": "raw", "epsilons": [0.1]},
+        },
+    },
+    "experiments": [
+        {
+            "task": "gaussian_linear",
+            "budget": 60_000,
+            "model": "gaussian",
+            "defenses": ["none", "fisher"],
+            "attacks": ["pgd"],
+            "seeds": [0, 1],
+        },
+        {"task": "digits", "budget": 100, "model": "bnn", "certificates": ["decision"]},
+    ],
+}
+
+
+def load_changed(tmp_path, path, value):
+    data = deepcopy(STUDY)
+    *parents, last = path
+    place = data
+    for part in parents:
+        place = place[part]
+    place[last] = value
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(data))
+    return load(file)
+
+
+def refused(tmp_path, path, value):
+    with pytest.raises(ConfigError) as caught:
+        load_changed(tmp_path, path, value)
+    return str(caught.value).removeprefix(f"{tmp_path}/study.yaml: ")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "parts"),
+    [
+        (
+            ("attacks", "pgd", "restart"),
+            3,
+            ("attacks.pgd.restart: got 'restart'", "restarts", "did you mean 'restarts'"),
+        ),
+        (
+            ("experiments", 0, "atacks"),
+            ["pgd"],
+            ("experiments.0.atacks: got 'atacks'", "did you mean 'attacks'"),
+        ),
+        (("modles",), {}, ("modles: got 'modles'", "did you mean 'models'")),
+        (
+            ("models", "gaussian", "estimator", "hiden"),
+            [3],
+            ("models.gaussian.estimator.hiden: got 'hiden'", "did you mean 'hidden'"),
+        ),
+        (
+            ("attacks", "pgd", "perturbation", "epsilons"),
+            [-0.1, 0.2],
+            ("attacks.pgd.perturbation.epsilons.0: got -0.1", "greater than or equal to 0"),
+        ),
+        (
+            ("attacks", "pgd", "perturbation", "epsilons"),
+            [0.2, 0.1],
+            ("attacks.pgd.perturbation.epsilons: got [0.2, 0.1]", "strictly increasing"),
+        ),
+        (
+            ("attacks", "pgd", "perturbation", "norm"),
+            "l1",
+            ("attacks.pgd.perturbation.norm: got 'l1'", "'l2' or 'linf'"),
+        ),
+        (
+            ("attacks", "pgd", "kind"),
+            "pgdd",
+            ("attacks.pgd.kind: got 'pgdd'", "noise, pgd", "did you mean 'pgd'"),
+        ),
+        (("attacks", "pgd", "steps"), "many", ("attacks.pgd.steps: got 'many'", "integer")),
+        (
+            ("experiments", 0, "task"),
+            "gaussian_liner",
+            ("experiments.0.task: got 'gaussian_liner'", "did you mean 'gaussian_linear'"),
+        ),
+        (
+            ("experiments", 0, "model"),
+            "flow",
+            ("experiments.0.model: got 'flow'", "allowed: bnn, gaussian"),
+        ),
+        (
+            ("experiments", 0, "model"),
+            "bnn",
+            ("experiments.0.model: got 'bnn'", "allowed: gaussian"),
+        ),
+        (
+            ("experiments", 1, "attacks"),
+            ["pgd"],
+            (
+                "experiments.1.attacks: got 'pgd'",
+                "'forward_kl'",
+                "does not fit the classification model 'bnn'",
+                "expected_loss",
+            ),
+        ),
+        (
+            ("experiments", 0, "certificates"),
+            ["decision"],
+            ("experiments.0.certificates: got 'decision'", "allowed: nothing"),
+        ),
+        (
+            ("experiments", 1, "budget"),
+            5_000,
+            ("experiments.1.budget: got 5000", "1 to 1297"),
+        ),
+        (
+            ("experiments", 0, "defenses"),
+            ["none", "none"],
+            ("experiments.0.defenses: got 'none'", "each name once"),
+        ),
+        (("experiments", 0, "seeds"), [], ("experiments.0.seeds: got []", "at least 1")),
+        (("experiments",), [], ("experiments: got []", "at least 1")),
+        (("study",), "My Study", ("study: got 'My Study'", "pattern")),
+        (
+            ("models", "bnn", "estimator"),
+            {"kind": "gaussian"},
+            ("models.bnn: got both or none", "exactly one of estimator, network"),
+        ),
+        (
+            ("models", "gaussian", "inference"),
+            {"kind": "bbb"},
+            ("models.gaussian", "inference.kind: got 'bbb'", "map"),
+        ),
+        (
+            ("defenses", "fisher", "beta"),
+            float("inf"),
+            ("defenses.fisher.beta: got inf", "finite"),
+        ),
+        (
+            ("defenses", "robust"),
+            {
+                "kind": "robust_likelihood",
+                "perturbation": {"norm": "linf", "unit": "raw", "epsilon": 0.1},
+                "warm_start": True,
+                "initialization": "interval",
+            },
+            ("defenses.robust", "initialization: got 'interval'", "warm_start: false"),
+        ),
+        (
+            ("defenses", "none"),
+            {"kind": "fisher", "beta": 1.0},
+            ("defenses.none: got 'none'", "built in"),
+        ),
+        (("attacks", "pgd", "objective"), None, ("attacks.pgd.objective: got None", "forward_kl")),
+    ],
+)
+def test_a_bad_value_is_refused_with_key_value_and_what_is_allowed(tmp_path, path, value, parts):
+    message = refused(tmp_path, path, value)
+    assert all(part in message for part in parts), message
+    assert len(message.splitlines()) == 1
+
+
+def test_a_missing_key_is_named(tmp_path):
+    data = deepcopy(STUDY)
+    del data["attacks"]["pgd"]["objective"]
+    del data["defenses"]["fisher"]["kind"]
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(data))
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    assert "attacks.pgd.objective: got nothing; allowed: this key is required" in str(caught.value)
+    assert "defenses.fisher.kind: got nothing; allowed: this key is required" in str(caught.value)
+
+
+def test_every_finding_has_a_line(tmp_path):
+    data = deepcopy(STUDY)
+    data["experiments"][0]["task"] = "nope"
+    data["experiments"][1]["model"] = "nope"
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(data))
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    lines = str(caught.value).splitlines()
+    assert [line.startswith(f"{file}: experiments.") for line in lines] == [True, True]
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "", "just a word"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path, text):
+    file = tmp_path / "study.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"study\.yaml"):
+        load(file)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="no such file"):
+        load(tmp_path / "nope.yaml")
+
+
+def test_a_good_study_has_the_jobs_it_names(tmp_path):
+    study = load_changed(tmp_path, ("seed",), 3)
+    assert len(model_jobs(study)) == 5
+    assert len(base_models(study)) == 3
+    assert {job.task: job.shards for job in gather_jobs(study)} == {
+        "gaussian_linear": GaussianLinear().shards(60_000),
+        "digits": 1,
+    }
+
+
+def test_the_schema_is_json_and_forbids_unknown_keys():
+    schema = json.loads(json.dumps(json_schema()))
+    assert schema["additionalProperties"] is False
+    assert schema["$defs"]["PGD"]["additionalProperties"] is False
