@@ -1,0 +1,1 @@
+"""Estimators of q(theta | x)."""

@@ -1,0 +1,109 @@
+"""Estimators of q(theta | x): a network that returns a distribution over theta."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.distributions import biject_to
+from torch.distributions.constraints import Constraint
+
+from certibayes.estimators.posterior import Posterior
+from certibayes.estimators.sbi_surface import SbiSurface
+from certibayes.estimators.theta_map import ThetaMap
+
+__all__ = ["Estimator", "Posterior", "ThetaMap"]
+
+STD_FLOOR = 1e-6
+NORMAL_QUARTILES = 1.349
+
+
+class Estimator(SbiSurface):
+    """q(theta | x) with inputs standardised inside and theta behind a bijection to its support.
+
+    theta = bijection(v_location + v_scale * v); subclasses model v given `standardize(x)`.
+    `fit_standardization` sets the buffers from training pairs before training.
+
+    Attributes:
+        kind: name in the registry, also of its bound rule.
+        squash: whether standardised x passes through asinh, which tames heavy tails.
+    """
+
+    kind: ClassVar[str]
+    x_location: Tensor
+    x_scale: Tensor
+    v_location: Tensor
+    v_scale: Tensor
+
+    def __init__(
+        self, theta_dim: int, x_dim: int, support: Constraint, squash: bool = False
+    ) -> None:
+        """Start with location 0 and scale 1 everywhere.
+
+        Args:
+            theta_dim: parameters.
+            x_dim: features of x.
+            support: of the prior.
+            squash: pass standardised x through asinh.
+        """
+        super().__init__()
+        self.theta_dim = theta_dim
+        self.x_dim = x_dim
+        self.squash = squash
+        self.support = support
+        self.bijection = biject_to(support)
+        self.register_buffer("x_location", torch.zeros(x_dim))
+        self.register_buffer("x_scale", torch.ones(x_dim))
+        self.register_buffer("v_location", torch.zeros(theta_dim))
+        self.register_buffer("v_scale", torch.ones(theta_dim))
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Posterior:
+        """Return q(theta | x) for raw x, shape (batch, x_dim)."""
+
+    @property
+    def theta_map(self) -> ThetaMap:
+        """The map between theta and v."""
+        return ThetaMap(self.support, self.v_location, self.v_scale)
+
+    def standardize(self, x: Tensor) -> Tensor:
+        """Return (x - x_location) / x_scale, then asinh of it if `squash`; shape of x."""
+        standard = (x - self.x_location) / self.x_scale
+        return standard.asinh() if self.squash else standard
+
+    @torch.no_grad()
+    def fit_standardization(self, theta: Tensor, x: Tensor) -> None:
+        """Set locations and scales from training pairs.
+
+        x: median and interquartile range / 1.349 (the std of a Gaussian), because simulators have
+        heavy tails; a feature with interquartile range 0 gets its std, a feature whose std is
+        below 1e-6 of the largest gets 1. v: mean and std of the unconstrained theta.
+
+        Args:
+            theta: shape (n, theta_dim), inside the support.
+            x: shape (n, x_dim), finite.
+
+        Raises:
+            ValueError: if a value is not finite or a theta lies on the border of the support.
+        """
+        unconstrained = self.bijection.inv(theta.double())
+        x = x.double()
+        for name, values in (("theta, unconstrained", unconstrained), ("x", x)):
+            if not bool(values.isfinite().all()):
+                row = int((~values.isfinite()).any(1).nonzero()[0])
+                raise ValueError(f"{name}: row {row} is not finite; allowed: finite training pairs")
+        ordered = x.sort(0).values
+        quarter = (len(x) - 1) // 4
+        spread = (ordered[-1 - quarter] - ordered[quarter]) / NORMAL_QUARTILES
+        self.x_location.copy_(ordered[len(x) // 2])
+        self.x_scale.copy_(_floored(spread, x))
+        self.v_location.copy_(unconstrained.mean(0))
+        self.v_scale.copy_(_floored(torch.zeros_like(unconstrained[0]), unconstrained))
+
+
+def _floored(spread: Tensor, values: Tensor) -> Tensor:
+    std = values.std(0, correction=0)
+    spread = torch.where(spread > 0, spread, std)
+    return torch.where(std > STD_FLOOR * std.max(), spread, torch.ones_like(spread))

@@ -1,0 +1,60 @@
+"""The map between theta, in the prior's support, and the unconstrained, standardised v."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.distributions import Transform, biject_to
+from torch.distributions.constraints import Constraint
+
+
+@dataclass(frozen=True)
+class ThetaMap:
+    """theta = bijection(location + scale * v), the bijection torch's from R^theta_dim to a support.
+
+    Attributes:
+        support: of the prior. (The codomain of the bijection is no substitute: torch states that
+            of a composition's last part, so all of R for "positive".)
+        location: shape (theta_dim,).
+        scale: shape (theta_dim,), positive.
+    """
+
+    support: Constraint
+    location: Tensor
+    scale: Tensor
+
+    @cached_property
+    def bijection(self) -> Transform:
+        """From all of R^theta_dim onto the support."""
+        return biject_to(self.support)
+
+    def to_theta(self, v: Tensor) -> Tensor:
+        """Map v to theta, both of shape (*, theta_dim)."""
+        theta: Tensor = self.bijection(self.location + self.scale * v)
+        return theta
+
+    def to_v(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """Map theta to v and log |det dv / dtheta|, shapes (*, theta_dim) and (*).
+
+        Outside the support the determinant's logarithm is -inf, so that a log density built on it
+        is -inf, and v is 0, so that no NaN enters a gradient.
+        """
+        inside = self._inside(theta)
+        interior: Tensor = self.bijection(self.location)
+        theta = torch.where(inside.unsqueeze(-1), theta, interior.to(theta))
+        unconstrained = self.bijection.inv(theta)
+        log_det = self.bijection.log_abs_det_jacobian(unconstrained, theta)
+        if self.bijection.domain.event_dim == 0:
+            log_det = log_det.sum(-1)
+        v = (unconstrained - self.location) / self.scale
+        log_det = -log_det - self.scale.log().sum()
+        return v, torch.where(inside, log_det, -torch.inf)
+
+    def _inside(self, theta: Tensor) -> Tensor:
+        inside: Tensor = self.support.check(theta)
+        if self.support.event_dim == 0:
+            inside = inside.all(-1)
+        return inside & theta.isfinite().all(-1)
