@@ -1,0 +1,1 @@
+"""Attacks and their objectives; one file each."""

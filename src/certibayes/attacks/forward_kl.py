@@ -1,0 +1,59 @@
+"""KL(q(. | x) || q(. | x')): expectation under the clean posterior."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from certibayes.attacks.base import Objective, PreparedObjective
+from certibayes.attacks.closed_form import as_gaussian, gaussian_kl, require_posterior
+
+
+class ForwardKL(Objective):
+    """KL(q(. | x) || q(. | x')) = E[log q(theta | x) - log q(theta | x')], theta ~ q(. | x); nats.
+
+    In closed form if both are Gaussian; otherwise the mean over draws from the clean posterior,
+    taken once, and the gradient flows through log q(theta | x') alone.
+
+    Caution when comparing with Gloeckler et al. (2023): the axis labels of their figures are
+    swapped with respect to what was computed. Their "forward" attack computes this quantity,
+    though its axis reads D_KL(attacked || clean); their main figures show `reverse_kl`.
+    """
+
+    def prepare(
+        self,
+        clean: Distribution,
+        target: Tensor | None,
+        draws: int,
+        generator: torch.Generator,
+    ) -> PreparedObjective:
+        """Draw theta from the clean posterior; see `Objective.prepare`.
+
+        Raises:
+            TypeError: if `clean` is neither a Posterior nor Gaussian.
+        """
+        if as_gaussian(clean) is not None:
+            return lambda attacked: gaussian_kl(clean, attacked)
+        posterior = require_posterior(clean)
+        theta = posterior.draw(draws, generator)
+        with torch.no_grad():
+            log_clean = posterior.log_prob(theta)
+        return lambda attacked: (log_clean - attacked.log_prob(theta)).mean(0)
+
+
+def forward_kl(
+    clean: Distribution, attacked: Distribution, draws: int, generator: torch.Generator
+) -> Tensor:
+    """Return KL(clean || attacked), shape (batch,), nats; see `ForwardKL`.
+
+    Args:
+        clean: q(. | x), batch shape (batch,).
+        attacked: q(. | x'), batch shape (batch,).
+        draws: draws from the clean posterior; unused in closed form.
+        generator: source of those draws.
+
+    Raises:
+        TypeError: if `clean` is neither a Posterior nor Gaussian.
+    """
+    return ForwardKL().prepare(clean, None, draws, generator)(attacked)

@@ -1,0 +1,62 @@
+"""KL(q(. | x') || q(. | x)): expectation under the attacked posterior."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from certibayes.attacks.base import Objective, PreparedObjective
+from certibayes.attacks.closed_form import as_gaussian, gaussian_kl, require_posterior
+
+
+class ReverseKL(Objective):
+    """KL(q(. | x') || q(. | x)) = E[log q(theta | x') - log q(theta | x)], theta ~ q(. | x'); nats.
+
+    In closed form if both are Gaussian; otherwise reparametrized: one set of standard normal noise
+    is transported to theta by the posterior at every x' (common random numbers), and the gradient
+    flows through theta and log q(theta | x').
+
+    Caution when comparing with Gloeckler et al. (2023): the axis labels of their figures are
+    swapped with respect to what was computed. The main figures read D_KL(clean || attacked) but
+    show this quantity.
+    """
+
+    def prepare(
+        self,
+        clean: Distribution,
+        target: Tensor | None,
+        draws: int,
+        generator: torch.Generator,
+    ) -> PreparedObjective:
+        """Draw the noise that every attacked posterior transports; see `Objective.prepare`.
+
+        Raises:
+            TypeError: if `clean` is neither a Posterior nor Gaussian.
+        """
+        if as_gaussian(clean) is not None:
+            return lambda attacked: gaussian_kl(attacked, clean)
+        noise = require_posterior(clean).noise((draws,), generator)
+
+        def value(attacked: Distribution) -> Tensor:
+            theta = require_posterior(attacked).transport(noise)
+            return (attacked.log_prob(theta) - clean.log_prob(theta)).mean(0)
+
+        return value
+
+
+def reverse_kl(
+    clean: Distribution, attacked: Distribution, draws: int, generator: torch.Generator
+) -> Tensor:
+    """Return KL(attacked || clean), shape (batch,), nats; see `ReverseKL`.
+
+    Args:
+        clean: q(. | x), batch shape (batch,).
+        attacked: q(. | x'), batch shape (batch,).
+        draws: draws from the attacked posterior; unused in closed form.
+        generator: source of the noise behind those draws.
+
+    Raises:
+        TypeError: if one of them is neither a Posterior nor Gaussian.
+    """
+    return ReverseKL().prepare(clean, None, draws, generator)(attacked)

@@ -1,0 +1,249 @@
+"""Every attack, in every norm, with every objective."""
+
+from __future__ import annotations
+
+from itertools import pairwise, product
+
+import pytest
+import torch
+from analytic_models import GaussianModel, SoftmaxLinear
+from pydantic import TypeAdapter
+from torch import Tensor, nn
+from torch.distributions import constraints
+
+from certibayes.attacks.base import AttackResult
+from certibayes.attacks.candidates import noise_points
+from certibayes.bnn.predictive import Predictive
+from certibayes.config.attacks import FORM_OF_OBJECTIVE, AnyAttack
+from certibayes.config.models import MLP, AnyEstimator
+from certibayes.registry import load, names
+from certibayes.seeding import generator
+from certibayes.threat import Ball
+
+NORMS = ("l2", "linf")
+RADIUS = torch.tensor([0.3, 0.2, 0.0], dtype=torch.float64)
+
+
+def estimator(kind: str) -> nn.Module:
+    sizes = {"gaussian": {"hidden": [8]}, "maf": {"hidden": 8, "blocks": 1}}.get(kind, {})
+    spec = TypeAdapter(AnyEstimator).validate_python({"kind": kind, **sizes})
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        return load("estimator", kind)(spec, 2, 3, constraints.positive).double()
+
+
+def ensemble() -> nn.Module:
+    network = load("network", "mlp")(MLP(hidden=(8,)), 3, 4).double()
+    source = generator("ensemble")
+    return Predictive(
+        network,
+        {
+            name: torch.randn(5, *values.shape, generator=source, dtype=torch.float64)
+            for name, values in network.named_parameters()
+        },
+    )
+
+
+POSTERIORS = {
+    "monte_carlo": lambda: GaussianModel(closed_form=False),
+    "closed_form": lambda: GaussianModel(closed_form=True),
+    **{kind: lambda kind=kind: estimator(kind) for kind in names("estimator")},
+}
+CLASSIFIERS = {"softmax": SoftmaxLinear, "ensemble": ensemble}
+MODELS = {**POSTERIORS, **CLASSIFIERS}
+CASES = [
+    (objective, model)
+    for objective, model in product(names("objective"), MODELS)
+    if (FORM_OF_OBJECTIVE[objective] == "classification") == (model in CLASSIFIERS)
+]
+ANALYTIC = [case for case in CASES if case[1] in ("monte_carlo", "closed_form", "softmax")]
+each_attack = pytest.mark.parametrize("kind", names("attack"))
+each_norm = pytest.mark.parametrize("norm", NORMS)
+each_case = pytest.mark.parametrize(("objective", "model"), CASES)
+each_analytic_case = pytest.mark.parametrize(("objective", "model"), ANALYTIC)
+
+
+def data(batch: int = 12) -> tuple[Tensor, Tensor]:
+    x = 2 * torch.rand(batch, 3, generator=generator("x"), dtype=torch.float64) - 1
+    x[0], x[1] = 1.0, -1.0
+    return x, torch.randint(4, (batch,), generator=generator("labels"))
+
+
+def spec(kind: str, norm: str = "l2", objective: str = "forward_kl", **values: object):
+    sizes = {"steps": 12, "selection_every": 4} if kind == "pgd" else {}
+    perturbation = {"norm": norm, "unit": "raw", "epsilons": [0.1]}
+    stated = {"kind": kind, "objective": objective, "perturbation": perturbation}
+    return TypeAdapter(AnyAttack).validate_python({**stated, "points": 4, **sizes, **values})
+
+
+def run(
+    kind: str,
+    norm: str,
+    objective: str,
+    model: nn.Module,
+    ball: Ball | None = None,
+    seed: int = 0,
+    **values: object,
+) -> AttackResult:
+    x, labels = data()
+    attack = load("attack", kind)(spec(kind, norm, objective, **values))
+    ball = Ball(norm, RADIUS, (-1.0, 1.0)) if ball is None else ball
+    return attack.attack(model, x, labels, load("objective", objective)(), ball, seed)
+
+
+def value_at(objective: str, model: nn.Module, candidate: Tensor, seed: int = 0) -> Tensor:
+    x, labels = data()
+    with torch.no_grad():
+        prepared = load("objective", objective)().prepare(
+            model(x), labels, 64, generator(seed, "selection")
+        )
+        return prepared(model(candidate))
+
+
+@each_attack
+@each_norm
+@each_case
+def test_stays_in_ball_and_clip_range(kind, norm, objective, model):
+    x, _ = data()
+    for clip in (None, (-1.0, 1.0)):
+        ball = Ball(norm, RADIUS, clip)
+        found = run(kind, norm, objective, MODELS[model](), ball)
+        assert ball.contains(x, found.x, 1e-12).all()
+        assert torch.equal(found.x[:, 2], x[:, 2])
+        assert found.x.shape == x.shape
+        assert found.objective.shape == (len(x),)
+
+
+@each_attack
+@each_norm
+@each_case
+def test_keeps_the_best_candidate_and_states_its_value(kind, norm, objective, model):
+    built = MODELS[model]()
+    x, _ = data()
+    found = run(kind, norm, objective, built)
+    assert torch.equal(found.objective, value_at(objective, built, found.x))
+    assert (found.objective >= value_at(objective, built, x)).all()
+    for point in noise_points(x, Ball(norm, RADIUS, (-1.0, 1.0)), 4, 0):
+        assert (found.objective >= value_at(objective, built, point)).all()
+
+
+@each_norm
+@each_analytic_case
+@pytest.mark.parametrize(
+    ("kind", "size"), [("noise", "points"), ("pgd", "points"), ("pgd", "restarts")]
+)
+def test_more_points_or_restarts_are_never_worse(kind, size, norm, objective, model):
+    results = [run(kind, norm, objective, MODELS[model](), **{size: n}) for n in (1, 3, 6)]
+    for fewer, more in pairwise(results):
+        assert (more.objective >= fewer.objective).all()
+
+
+@each_norm
+@each_case
+@pytest.mark.parametrize("kind", [name for name in names("attack") if name != "noise"])
+def test_never_below_noise_on_the_same_draws(kind, norm, objective, model):
+    for seed in range(3):
+        noise = run("noise", norm, objective, MODELS[model](), seed=seed)
+        attack = run(kind, norm, objective, MODELS[model](), seed=seed, steps=1, restarts=1)
+        assert (attack.objective >= noise.objective).all()
+
+
+@each_norm
+@each_analytic_case
+def test_pgd_beats_noise_clearly(norm, objective, model):
+    built = MODELS[model]()
+    clean = value_at(objective, built, data()[0])
+    noise = run("noise", norm, objective, built).objective - clean
+    pgd = run("pgd", norm, objective, built).objective - clean
+    assert pgd.mean() > 1.3 * noise.mean()
+
+
+@each_attack
+@each_norm
+@each_analytic_case
+def test_is_fixed_by_the_seed(kind, norm, objective, model):
+    first, again, other = (
+        run(kind, norm, objective, MODELS[model](), seed=seed, points=1) for seed in (5, 5, 6)
+    )
+    assert torch.equal(first.x, again.x)
+    assert torch.equal(first.objective, again.objective)
+    if kind == "noise":
+        assert not torch.equal(first.x, other.x)
+
+
+@each_attack
+@each_norm
+@each_case
+def test_radius_zero_returns_x(kind, norm, objective, model):
+    built = MODELS[model]()
+    x, _ = data()
+    found = run(kind, norm, objective, built, Ball(norm, torch.zeros(3), None))
+    assert torch.equal(found.x, x)
+    assert torch.equal(found.objective, value_at(objective, built, x))
+    if FORM_OF_OBJECTIVE[objective] == "posterior":
+        assert found.objective.abs().max() < 1e-12
+
+
+@each_attack
+@each_case
+def test_leaves_the_weights_alone(kind, objective, model):
+    built = MODELS[model]()
+    run(kind, "l2", objective, built)
+    assert all(p.grad is None and p.requires_grad for p in built.parameters())
+
+
+@each_attack
+def test_rejects_x_outside_the_clip_range(kind):
+    with pytest.raises(ValueError, match="outside the clip range"):
+        run(kind, "linf", "forward_kl", GaussianModel(True), Ball("linf", RADIUS, (-0.5, 0.5)))
+
+
+class Undefined(nn.Module):
+    """The Gaussian model, NaN wherever the first feature is above its limit."""
+
+    def __init__(self, limit: Tensor) -> None:
+        super().__init__()
+        self.inner = GaussianModel(closed_form=False)
+        self.limit = limit
+
+    def forward(self, x: Tensor):
+        q = self.inner(x)
+        q.center = torch.where((x[:, 0] > self.limit).unsqueeze(1), torch.nan, 1.0) * q.center
+        return q
+
+
+@each_attack
+@each_norm
+@pytest.mark.parametrize("objective", ["forward_kl", "reverse_kl"])
+def test_nan_never_wins(kind, norm, objective):
+    x, _ = data()
+    found = run(kind, norm, objective, Undefined(x[:, 0] + 0.05), Ball(norm, RADIUS, None))
+    assert (found.x[:, 0] <= x[:, 0] + 0.05).all()
+    assert found.objective.isfinite().all()
+    assert (found.objective > 0).any()
+
+
+def test_nan_at_x_keeps_x_with_the_lowest_value():
+    x, _ = data()
+    nowhere = Undefined(torch.full((len(x),), -torch.inf))
+    found = run("noise", "l2", "forward_kl", nowhere)
+    assert torch.equal(found.x, x)
+    assert (found.objective == -torch.inf).all()
+
+
+@each_norm
+def test_noise_points_are_a_prefix(norm):
+    x, _ = data()
+    ball = Ball(norm, RADIUS, None)
+    assert torch.equal(noise_points(x, ball, 3, 1), noise_points(x, ball, 7, 1)[:3])
+    assert not torch.equal(noise_points(x, ball, 3, 1), noise_points(x, ball, 3, 2))
+
+
+@pytest.mark.parametrize("selection_every", [0, 1, 5])
+def test_pgd_counts_its_steps_and_judges_the_last_iterate(selection_every):
+    built = GaussianModel(closed_form=True)
+    values = {"steps": 7, "restarts": 1, "points": 1}
+    found = run("pgd", "linf", "forward_kl", built, selection_every=selection_every, **values)
+    assert found.steps == 7
+    start = noise_points(data()[0], Ball("linf", RADIUS, (-1.0, 1.0)), 1, 0)[0]
+    assert (found.objective > value_at("forward_kl", built, start)).all()

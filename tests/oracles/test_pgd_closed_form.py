@@ -1,0 +1,92 @@
+"""PGD against the exact worst case of posteriors that are known in closed form."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Independent, Normal
+
+from certibayes.attacks.base import AttackResult
+from certibayes.config import attacks as specs
+from certibayes.config.tasks import BUILT_IN
+from certibayes.metrics.total_variation import total_variation_estimate
+from certibayes.registry import load
+from certibayes.seeding import generator
+from certibayes.threat import Ball, Scale, ThreatModel
+
+KINDS = ("gaussian_linear", "gaussian_linear_sbibm")
+NORMS = ("l2", "linf")
+EPSILON = 0.1
+
+
+def setting(kind: str, norm: str, unit: str = "feature_std") -> tuple[object, Tensor, Ball]:
+    task = load("task", kind)(BUILT_IN[kind]())
+    draws = generator("oracle", kind)
+    x = task.simulate(task.sample_prior(2_000, draws), draws)
+    return task, x[:20], ThreatModel(norm, EPSILON, unit).ball(Scale.of(x))
+
+
+def attack(task: object, x: Tensor, ball: Ball, objective: str, kind: str = "pgd") -> AttackResult:
+    stated = {
+        "objective": objective,
+        "perturbation": {"norm": ball.norm, "unit": "raw", "epsilons": [EPSILON]},
+    }
+    built = specs.PGD(steps=200, **stated) if kind == "pgd" else specs.Noise(**stated)
+    return load("attack", kind)(built).attack(
+        task.exact_posterior, x, None, load("objective", objective)(), ball, seed=1
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(
+    ("objective", "unit"), [("forward_kl", "feature_std"), ("reverse_kl", "within_std")]
+)
+def test_pgd_reaches_the_worst_case_of_the_exact_posterior(kind, norm, unit, objective):
+    task, x, ball = setting(kind, norm, unit)
+    _, worst = task.worst_case_shift(ball)
+    found = attack(task, x, ball, objective).objective
+    assert (found <= worst * (1 + 1e-9)).all()
+    assert (found >= 0.99 * worst).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_noise_stays_clearly_below_the_worst_case(norm):
+    task, x, ball = setting("gaussian_linear", norm)
+    _, worst = task.worst_case_shift(ball)
+    assert attack(task, x, ball, "forward_kl", "noise").objective.mean() < 0.8 * worst
+
+
+def test_l2_attack_finds_the_leading_eigenvector():
+    """q = N(W x, I): the worst l2 shift is the leading right singular vector of W."""
+    weight = torch.randn(6, 4, generator=generator("W"), dtype=torch.float64)
+    left, _, right = torch.linalg.svd(weight, full_matrices=False)
+    singular = torch.tensor([2.0, 1.5, 0.5, 0.1], dtype=torch.float64)
+    weight = left * singular @ right
+
+    class Linear:
+        def exact_posterior(self, x: Tensor) -> Independent:
+            mean = x @ weight.T
+            return Independent(Normal(mean, torch.ones_like(mean)), 1)
+
+    x = torch.randn(10, 4, generator=generator("x"), dtype=torch.float64)
+    ball = Ball("l2", torch.full((4,), 0.3, dtype=torch.float64), None)
+    found = attack(Linear(), x, ball, "forward_kl")
+    worst = 0.5 * (0.3 * singular[0]) ** 2
+    assert (found.objective >= 0.99 * worst).all()
+    assert (((found.x - x) / 0.3 @ right[0]).abs() > 0.98).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_attacked_total_variation_reaches_the_closed_form(norm):
+    """Same covariance, so the point of the worst KL is that of the worst total variation."""
+    task, x, ball = setting("gaussian_linear_sbibm", norm)
+    worst, _ = task.worst_case_shift(ball)
+    clean = task.exact_posterior(x)
+    attacked = task.exact_posterior(attack(task, x, ball, "forward_kl").x)
+    noise = torch.randn(20_000, *x.shape, generator=generator("theta"), dtype=torch.float64)
+    theta = clean.base_dist.loc + clean.base_dist.scale * noise
+    found = total_variation_estimate(clean.log_prob(theta), attacked.log_prob(theta))
+    assert (found.mean <= worst + 4 * found.standard_error).all()
+    assert (found.mean >= 0.99 * worst - 4 * found.standard_error).all()
