@@ -1,0 +1,1 @@
+"""How weights are inferred; one file each."""

@@ -1,0 +1,90 @@
+"""The training loop: one objective, one way of inferring weights, resumable at any step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from certibayes.bnn.base import WeightInference
+from certibayes.config.models import Training
+from certibayes.defenses.base import Defense
+from certibayes.process import Interrupted
+from certibayes.training_loop import FitResult, Loop, Pairs, State
+
+__all__ = ["Checkpoint", "FitResult", "Interruption", "Pairs", "Report", "State", "fit"]
+
+Report = Callable[[int, dict[str, float]], None]
+
+
+class Checkpoint(Protocol):
+    """Where a run keeps its state."""
+
+    def save(self, state: State) -> None:
+        """Store a copy; the tensors change afterwards."""
+        ...
+
+    def load(self) -> State | None:
+        """Return the last stored state, or None."""
+        ...
+
+
+class Interruption(Protocol):
+    """Whether somebody asked the process to stop."""
+
+    @property
+    def requested(self) -> bool:
+        """True from the first request on."""
+        ...
+
+
+def fit(
+    inference: WeightInference,
+    defense: Defense,
+    training: Pairs,
+    validation: Pairs,
+    spec: Training,
+    *,
+    seed: int,
+    checkpoint: Checkpoint,
+    interruption: Interruption,
+    report: Report,
+) -> FitResult:
+    """Train in place: minibatch Adam, cosine decay of the rate to 0, clipped gradient norm.
+
+    Every random choice is derived from (seed, epoch or step), so a resumed run equals an
+    uninterrupted one bit by bit at an equal number of threads. With `spec.patience`, training
+    stops when the defense's own validation objective at full strength has not improved for that
+    many epochs after the defense's ramp, and the best weights are restored.
+
+    Args:
+        inference: owner of the weights.
+        defense: per-example objective.
+        training: pairs to learn from; the incomplete last batch of an epoch is left out.
+        validation: pairs to judge by.
+        spec: schedule.
+        seed: source of all randomness.
+        checkpoint: asked for a state at the start; saved every `spec.checkpoint_seconds`.
+        interruption: looked at after every step.
+        report: called at the end of every epoch with the step and
+            train/loss, train/learning_rate, validation/nll (and validation/objective).
+
+    Raises:
+        Interrupted: if asked to stop; the state is saved first.
+        FloatingPointError: if the loss or the gradient is not finite.
+    """
+    loop = Loop(inference, defense, training, validation, spec, seed)
+    state = checkpoint.load()
+    if state is not None:
+        loop.restore(state)
+    saved = time.perf_counter()
+    for metrics in loop.steps():
+        if metrics is not None:
+            report(loop.step, metrics)
+        if interruption.requested:
+            checkpoint.save(loop.state())
+            raise Interrupted(f"training stopped at step {loop.step} of {loop.total}; state saved")
+        if time.perf_counter() - saved >= spec.checkpoint_seconds:
+            checkpoint.save(loop.state())
+            saved = time.perf_counter()
+    return loop.finish()

@@ -1,0 +1,216 @@
+"""Optimiser steps, validation and the state that a resumed run starts from."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from certibayes.bnn.base import WeightInference
+from certibayes.config.models import Training
+from certibayes.defenses.base import Defense
+from certibayes.seeding import generator
+
+VALIDATION_BATCH = 2048
+
+State = dict[str, Any]
+"""Tree of dicts with string keys; leaves are tensors, ints, floats or None."""
+
+
+class Pairs(Protocol):
+    """Training pairs: target (theta or labels) and raw x, equally long."""
+
+    @property
+    def target(self) -> Tensor:
+        """Theta, shape (n, theta_dim), or labels, shape (n,)."""
+        ...
+
+    @property
+    def x(self) -> Tensor:
+        """Raw observations, shape (n, x_dim)."""
+        ...
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What training took and reached.
+
+    Attributes:
+        steps: optimiser steps, over all attempts.
+        seconds: time, summed over all attempts.
+        validation: mean objective of the defense at full strength on the validation pairs.
+        validation_nll: mean negative log-likelihood on the validation pairs, nats.
+    """
+
+    steps: int
+    seconds: float
+    validation: float
+    validation_nll: float
+
+
+@dataclass
+class _Best:
+    epoch: int
+    validation: float
+    weights: dict[str, Tensor]
+
+
+class Loop:
+    """One training run: take `steps`, then `finish`; `state` and `restore` at any step."""
+
+    def __init__(
+        self,
+        inference: WeightInference,
+        defense: Defense,
+        training: Pairs,
+        validation: Pairs,
+        spec: Training,
+        seed: int,
+    ) -> None:
+        self.inference = inference
+        self.defense = defense
+        self.training = training
+        self.validation = validation
+        self.spec = spec
+        self.seed = seed
+        self.examples = len(training.x)
+        for key, pairs in (("training", training), ("validation", validation)):
+            if not len(pairs.x) == len(pairs.target) > 0:
+                raise ValueError(
+                    f"{key}: got {len(pairs.x)} x and {len(pairs.target)} targets; "
+                    "allowed: equally many, at least one"
+                )
+        self.per_epoch = max(self.examples // spec.batch_size, 1)
+        self.total = spec.epochs * self.per_epoch
+        self.parameters = [p for p in inference.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.Adam(self.parameters, lr=spec.learning_rate)
+        self.step = 0
+        self._loss_sum = 0.0
+        self._best: _Best | None = None
+        self._seconds_before = 0.0
+        self._started = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Time taken so far, over all attempts."""
+        return self._seconds_before + time.perf_counter() - self._started
+
+    def steps(self) -> Iterator[dict[str, float] | None]:
+        """Take one step per item; metrics after the last step of an epoch, else None."""
+        while self.step < self.total and not self._stops_early():
+            epoch, first = divmod(self.step, self.per_epoch)
+            order = torch.randperm(self.examples, generator=generator(self.seed, "order", epoch))
+            self.inference.train()
+            for batch in order.split(self.spec.batch_size)[first : self.per_epoch]:
+                self._loss_sum += self._update(batch)
+                self.step += 1
+                yield None if self.step % self.per_epoch else self._end_epoch(epoch)
+
+    def finish(self) -> FitResult:
+        """Restore the best weights if training had patience, and judge the result."""
+        if self._best is not None:
+            self.inference.load_state_dict(self._best.weights)
+        self.inference.eval()
+        nll, objective = self._validate(of_defense=True)
+        return FitResult(self.step, self.seconds, objective, nll)
+
+    def state(self) -> State:
+        """Return everything that a resumed run needs; tensors are not copied."""
+        return {
+            "step": self.step,
+            "seconds": self.seconds,
+            "loss_sum": self._loss_sum,
+            "inference": self.inference.state_dict(),
+            "optimizer": {
+                str(index): moments
+                for index, moments in self.optimizer.state_dict()["state"].items()
+            },
+            "best": None if self._best is None else asdict(self._best),
+        }
+
+    def restore(self, state: State) -> None:
+        """Continue from a state."""
+        self.step = state["step"]
+        self._seconds_before = state["seconds"]
+        self._loss_sum = state["loss_sum"]
+        self.inference.load_state_dict(state["inference"])
+        moments = {int(index): values for index, values in state["optimizer"].items()}
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self._best = None if state["best"] is None else _Best(**state["best"])
+
+    def _update(self, batch: Tensor) -> float:
+        target, x = self.training.target[batch], self.training.x[batch]
+        progress = self.step / self.total
+        draws = generator(self.seed, "draws", self.step)
+
+        def per_example(model: nn.Module) -> Tensor:
+            return self.defense.objective(model, target, x, progress, draws)
+
+        weight_noise = generator(self.seed, "weight noise", self.step)
+        loss = self.inference.loss(per_example, self.examples, weight_noise)
+        self._require_finite("train/loss", loss)
+        self.optimizer.zero_grad()
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.spec.gradient_clip)
+        self._require_finite("gradient norm", norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        self.optimizer.step()
+        return loss.item()
+
+    def _learning_rate(self) -> float:
+        return self.spec.learning_rate * 0.5 * (1 + math.cos(math.pi * self.step / self.total))
+
+    def _require_finite(self, key: str, value: Tensor) -> None:
+        if not torch.isfinite(value):
+            raise FloatingPointError(
+                f"{key}: got {value.item()} at step {self.step} of {self.total}; "
+                "allowed: a finite number"
+            )
+
+    def _end_epoch(self, epoch: int) -> dict[str, float]:
+        metrics = {
+            "train/loss": self._loss_sum / self.per_epoch,
+            "train/learning_rate": self._learning_rate(),
+        }
+        self._loss_sum = 0.0
+        patient = self.spec.patience is not None
+        metrics["validation/nll"], objective = self._validate(of_defense=patient)
+        if patient:
+            metrics["validation/objective"] = objective
+            if self.step >= self.defense.ramp_fraction * self.total:
+                self._remember(epoch, objective)
+        return metrics
+
+    def _remember(self, epoch: int, objective: float) -> None:
+        if math.isnan(objective):
+            return
+        if self._best is None or objective > self._best.validation:
+            weights = {name: v.clone() for name, v in self.inference.state_dict().items()}
+            self._best = _Best(epoch, objective, weights)
+
+    def _stops_early(self) -> bool:
+        if self.spec.patience is None or self._best is None:
+            return False
+        last_epoch = self.step // self.per_epoch - 1
+        return last_epoch - self._best.epoch >= self.spec.patience
+
+    @torch.no_grad()
+    def _validate(self, of_defense: bool) -> tuple[float, float]:
+        draws = generator(self.seed, "validation")
+        samples = self.inference.sample(self.inference.stored_samples, draws)
+        model = self.inference.model(samples).eval()
+        nll, objective = 0.0, 0.0
+        rows = len(self.validation.x)
+        for batch in torch.arange(rows).split(VALIDATION_BATCH):
+            target, x = self.validation.target[batch], self.validation.x[batch]
+            nll -= model(x).log_prob(target).sum().item()
+            if of_defense:
+                objective += self.defense.objective(model, target, x, 1.0, draws).sum().item()
+        return nll / rows, objective / rows

@@ -1,0 +1,189 @@
+"""The training loop: resumption to the bit, early stopping, guards."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from certibayes.bnn.base import WeightInference
+from certibayes.bnn.bbb import BBB
+from certibayes.bnn.map import MAP
+from certibayes.config.defenses import NoDefense as NoDefenseSpec
+from certibayes.config.models import BBBInference, MAPInference, Training
+from certibayes.defenses.none import NoDefense
+from certibayes.process import Interrupted
+from certibayes.threat import Scale
+from certibayes.training import FitResult, State, fit
+
+SPEC = Training(epochs=5, batch_size=16, learning_rate=0.02, checkpoint_seconds=1e6)
+STEPS = 5 * (100 // 16)
+
+
+@dataclass
+class Memory:
+    """A checkpoint in memory."""
+
+    stored: State | None = None
+    saves: int = 0
+
+    def save(self, state: State) -> None:
+        self.stored = deepcopy(state)
+        self.saves += 1
+
+    def load(self) -> State | None:
+        return deepcopy(self.stored)
+
+
+class After:
+    """Requests an interruption at a given look (one per step)."""
+
+    def __init__(self, steps: float = float("inf")) -> None:
+        self.left = steps
+
+    @property
+    def requested(self) -> bool:
+        self.left -= 1
+        return self.left <= 0
+
+
+@dataclass
+class Journal:
+    """Everything reported."""
+
+    rows: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+
+    def __call__(self, step: int, metrics: dict[str, float]) -> None:
+        self.rows.append((step, metrics))
+
+
+def pairs(n: int, seed: int) -> SimpleNamespace:
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, 4, generator=g)
+    return SimpleNamespace(target=(x[:, 0] > x[:, 1]).long() + (x[:, 2] > 1).long(), x=x)
+
+
+def classifier(kind: str) -> WeightInference:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    if kind == "map":
+        return MAP(network, MAPInference())
+    return BBB(network, BBBInference(stored_samples=4, train_samples=2))
+
+
+def undefended() -> NoDefense:
+    return NoDefense(NoDefenseSpec(), Scale(torch.ones(4), 1.0), None)
+
+
+def run(
+    inference: WeightInference,
+    spec: Training = SPEC,
+    memory: Memory | None = None,
+    stop_after: float = float("inf"),
+    journal: Journal | None = None,
+    defense: NoDefense | None = None,
+    training: SimpleNamespace | None = None,
+) -> FitResult:
+    return fit(
+        inference,
+        defense or undefended(),
+        training or pairs(100, 1),
+        pairs(40, 2),
+        spec,
+        seed=7,
+        checkpoint=memory or Memory(),
+        interruption=After(stop_after),
+        report=journal or Journal(),
+    )
+
+
+def weights(inference: WeightInference) -> dict[str, Tensor]:
+    return inference.state_dict()
+
+
+@pytest.mark.parametrize("kind", ["map", "bbb"])
+@pytest.mark.parametrize("stops", [(1,), (6,), (8, 5), (12, 3, 6), (STEPS,)])
+def test_interrupted_training_equals_uninterrupted_to_the_bit(
+    kind: str, stops: tuple[int, ...]
+) -> None:
+    whole = classifier(kind)
+    whole_journal = Journal()
+    expected = run(whole, journal=whole_journal)
+    memory, journal = Memory(), Journal()
+    for stop in stops:
+        with pytest.raises(Interrupted, match="training stopped at step"):
+            run(classifier(kind), memory=memory, stop_after=stop, journal=journal)
+    inference = classifier(kind)
+    result = run(inference, memory=memory, journal=journal)
+    for name, values in weights(whole).items():
+        assert torch.equal(values, weights(inference)[name]), name
+    assert journal.rows == whole_journal.rows
+    assert (result.steps, result.validation) == (expected.steps, expected.validation)
+    assert memory.stored is not None
+    assert result.seconds >= memory.stored["seconds"]
+
+
+def test_patience_survives_an_interruption() -> None:
+    spec = SPEC.model_copy(update={"epochs": 40, "learning_rate": 0.3, "patience": 2})
+    whole = classifier("map")
+    expected = run(whole, spec)
+    assert expected.steps < 40 * 6
+    memory = Memory()
+    with pytest.raises(Interrupted):
+        run(classifier("map"), spec, memory, stop_after=expected.steps - 3)
+    inference = classifier("map")
+    assert run(inference, spec, memory).steps == expected.steps
+    for name, values in weights(whole).items():
+        assert torch.equal(values, weights(inference)[name])
+
+
+def test_patience_restores_the_best_weights_and_waits_for_the_ramp() -> None:
+    spec = SPEC.model_copy(update={"epochs": 40, "learning_rate": 0.3, "patience": 2})
+    journal = Journal()
+    result = run(classifier("map"), spec, journal=journal)
+    objectives = [metrics["validation/objective"] for _, metrics in journal.rows]
+    assert result.validation == pytest.approx(max(objectives), abs=1e-6)
+    ramped = undefended()
+    ramped.ramp_fraction = 0.5
+    late = Journal()
+    result = run(classifier("map"), spec, journal=late, defense=ramped)
+    after_ramp = [m["validation/objective"] for step, m in late.rows if step >= 20 * 6]
+    assert result.steps >= 20 * 6
+    assert result.validation == pytest.approx(max(after_ramp), abs=1e-6)
+
+
+def test_without_patience_all_epochs_run_and_the_nll_falls() -> None:
+    journal = Journal()
+    result = run(classifier("map"), journal=journal)
+    assert result.steps == STEPS
+    assert [step for step, _ in journal.rows] == [6, 12, 18, 24, 30]
+    nll = [metrics["validation/nll"] for _, metrics in journal.rows]
+    assert nll[-1] < nll[0]
+    assert result.validation_nll == pytest.approx(nll[-1])
+    assert journal.rows[-1][1]["train/learning_rate"] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_budget_below_the_batch_size_is_one_step_per_epoch() -> None:
+    assert run(classifier("map"), training=pairs(10, 3)).steps == 5
+
+
+def test_checkpoints_are_saved_on_time() -> None:
+    memory = Memory()
+    run(classifier("map"), SPEC.model_copy(update={"checkpoint_seconds": 1e-9}), memory)
+    assert memory.saves == STEPS
+
+
+def test_a_loss_that_is_not_finite_names_step_and_loss() -> None:
+    broken = pairs(16, 1)
+    broken.x[3, 0] = float("nan")
+    with pytest.raises(FloatingPointError, match="train/loss: got nan at step 0 of 5"):
+        run(classifier("map"), training=broken)
+
+
+def test_no_pairs_is_an_error_that_names_the_part() -> None:
+    with pytest.raises(ValueError, match="training: got 0 x and 0 targets"):
+        run(classifier("map"), training=pairs(0, 1))
