@@ -1,0 +1,1 @@
+"""What no perturbation of a given size can do; one file each."""

@@ -1,0 +1,189 @@
+"""Certified total variation between the posterior at x and at every x' in a ball."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from certibayes.certificates.base import (
+    Certificate,
+    CertificateResult,
+    UnsoundBoundError,
+    verdicts,
+)
+from certibayes.certificates.bound_rules import bound_rule, estimator_name
+from certibayes.certificates.inputs import require_float64, require_in_ball
+from certibayes.certificates.posterior_draws import PosteriorDraws, draw_posterior
+from certibayes.config.certificates import PosteriorShift as PosteriorShiftSpec
+from certibayes.estimators.base import Estimator
+from certibayes.metrics.intervals.select import mean_lower, mean_upper
+from certibayes.metrics.standard_error import Estimate, estimate
+from certibayes.metrics.total_variation import total_variation_terms
+from certibayes.threat import Ball
+
+RELATIVE_ROUNDING = 1e-8
+
+
+@dataclass(frozen=True)
+class PosteriorShiftResult(CertificateResult):
+    """`upper` bounds the total variation; the rest explains it. All of shape (batch,), float64.
+
+    Attributes:
+        mean: mean certified term over all draws, without its confidence width.
+        comparison: the same over the first `comparison_draws` draws: what an attack on these
+            draws never exceeds.
+        comparison_kl: mean of log q(theta | x) - L(theta) over the same draws, nats.
+        kl_estimate: estimate, not a certificate, of the bound E[log q(theta | x) - L(theta)] of
+            the forward KL, with its standard error, nats; infinite where a draw has no bound.
+        kl_bound: certified bound of the forward KL, deterministic, nats; None for estimators
+            without a closed form.
+    """
+
+    mean: Tensor
+    comparison: Tensor
+    comparison_kl: Tensor
+    kl_estimate: Estimate
+    kl_bound: Tensor | None
+
+
+class PosteriorShift(Certificate[PosteriorDraws, PosteriorShiftResult]):
+    """TV(q(. | x), q(. | x')) <= tau for every x' in the ball, with stated confidence.
+
+    With L(theta) a lower bound of log q(theta | x') over the ball and theta ~ q(. | x),
+    TV = E[(1 - q(theta | x') / q(theta | x))+] <= E[(1 - exp(L(theta) - log q(theta | x)))+].
+    The terms lie in [0, 1]; `upper` is the one-sided confidence bound of their mean at `confidence`
+    for each observation alone. Number of draws and interval are fixed before any draw.
+    """
+
+    def __init__(self, spec: PosteriorShiftSpec) -> None:
+        self.spec = spec
+
+    def prepare(
+        self, model: nn.Module, x: Tensor, target: Tensor | None, seed: int
+    ) -> PosteriorDraws:
+        """Draw theta ~ q(. | x), float64, once for all radii; `target` is not used.
+
+        Raises:
+            ValueError: if model or x are not float64, x is not finite, the model is no registered
+                estimator or a draw has no finite density.
+        """
+        if not isinstance(model, Estimator):
+            raise ValueError(f"model: got {type(model).__name__}; allowed: an Estimator")
+        require_float64(model, x)
+        return draw_posterior(model, x, self.spec.draws, seed)
+
+    def certify(self, prepared: PosteriorDraws, ball: Ball) -> PosteriorShiftResult:
+        """Bound the total variation over the ball around every x.
+
+        Raises:
+            ValueError: if an x lies outside the clip range or the estimator has no bound rule.
+            UnsoundBoundError: if L(theta) exceeds log q(theta | x): x itself is in the ball.
+        """
+        start = time.perf_counter()
+        ball = ball.to(prepared.x)
+        ball.require_inside_clip(prepared.x)
+        lower = _lower_log_density(prepared, ball)
+        terms = total_variation_terms(prepared.log_prob, lower)
+        gap = (prepared.log_prob - lower).clamp(min=0.0)
+        upper = mean_upper(self.spec.interval, terms, 1 - self.spec.confidence)
+        first = slice(self.spec.comparison_draws)
+        return PosteriorShiftResult(
+            upper=upper,
+            lower=torch.full_like(upper, -torch.inf),
+            verdict=verdicts(upper <= self.spec.tau, torch.zeros_like(upper).bool()),
+            confidence=self.spec.confidence,
+            mean=terms.mean(0),
+            comparison=terms[first].mean(0),
+            comparison_kl=gap[first].mean(0),
+            kl_estimate=estimate(gap),
+            kl_bound=_kl_bound(prepared, ball),
+            seconds=time.perf_counter() - start,
+        )
+
+    def refute(
+        self,
+        prepared: PosteriorDraws,
+        result: PosteriorShiftResult,
+        attacked: Tensor,
+        ball: Ball,
+    ) -> PosteriorShiftResult:
+        """Confront a result with attacked observations on the comparison draws.
+
+        The attack must not have been chosen on these draws.
+
+        Raises:
+            ValueError: if an attacked x is not float64 or lies outside the ball.
+        """
+        require_in_ball(ball.to(prepared.x), prepared.x, attacked)
+        first = slice(self.spec.comparison_draws)
+        with torch.no_grad():
+            log_prob = prepared.model(attacked).log_prob(prepared.theta[first])
+        return self.refute_on_draws(result, prepared.log_prob[first], log_prob)
+
+    def refute_on_draws(
+        self, result: PosteriorShiftResult, log_prob: Tensor, attacked_log_prob: Tensor
+    ) -> PosteriorShiftResult:
+        """Confront a result with an attack's log densities on the comparison draws.
+
+        `lower` becomes the attack's mean term; the verdict is `refuted` where the lower confidence
+        bound of that mean, same interval and confidence, exceeds tau. On these draws `lower` never
+        exceeds `result.comparison`, item by item, because L(theta) <= log q(theta | x').
+
+        Args:
+            result: the certificate.
+            log_prob: log q(theta | x) at the comparison draws, shape (m, batch), float64.
+            attacked_log_prob: log q(theta | x') at the same draws, shape (m, batch), float64.
+
+        Raises:
+            ValueError: if an attacked log density is NaN.
+            UnsoundBoundError: if the attack exceeds the bound on the common draws.
+        """
+        terms = total_variation_terms(log_prob, attacked_log_prob)
+        confident = mean_lower(self.spec.interval, terms, 1 - self.spec.confidence)
+        reached = terms.mean(0)
+        beaten = reached > result.comparison + RELATIVE_ROUNDING
+        if beaten.any():
+            row = int(beaten.nonzero()[0])
+            raise UnsoundBoundError(
+                f"total variation of observation {row}: an attack reaches {float(reached[row])} "
+                f"on the draws where the bound is {float(result.comparison[row])}"
+            )
+        refuted = result.refuted | (confident > self.spec.tau)
+        return replace(
+            result,
+            lower=torch.maximum(result.lower, reached),
+            verdict=verdicts(result.certified, refuted),
+        )
+
+
+def _lower_log_density(prepared: PosteriorDraws, ball: Ball) -> Tensor:
+    """Return L(theta), shape (n, batch); minus infinity where the rule finds no bound."""
+    rule = bound_rule("estimator_bounds", prepared.model)
+    if rule is None:
+        raise ValueError(f"estimator_bounds: {estimator_name(prepared.model)!r} has no rule")
+    lower = torch.empty_like(prepared.log_prob)
+    with torch.no_grad():
+        for rows, theta in prepared.blocks():
+            lower[rows] = rule(prepared.model, theta, prepared.x, ball).lower
+    lower = torch.where(lower.isnan(), -torch.inf, lower)
+    excess = lower - prepared.log_prob - RELATIVE_ROUNDING * (1 + prepared.log_prob.abs())
+    if bool((excess > 0).any()):
+        draw, row = (int(i) for i in (excess > 0).nonzero()[0])
+        raise UnsoundBoundError(
+            f"L(theta) = {float(lower[draw, row])} exceeds log q(theta | x) = "
+            f"{float(prepared.log_prob[draw, row])} at draw {draw} of observation {row}"
+        )
+    return lower
+
+
+def _kl_bound(prepared: PosteriorDraws, ball: Ball) -> Tensor | None:
+    """Return the certified forward KL, shape (batch,), where the estimator has a closed form."""
+    rule = bound_rule("forward_kl_bounds", prepared.model)
+    if rule is None:
+        return None
+    with torch.no_grad():
+        bound: Tensor = rule(prepared.model, prepared.x, ball)
+    return torch.where(bound.isnan(), torch.inf, bound).clamp(min=0.0)
