@@ -1,0 +1,174 @@
+"""The MLflow store of a study: the only importer of mlflow, which is slow and imported on use."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from certibayes.address import TIMEOUT_SECONDS, Session, TrackingError, require_reachable
+from certibayes.journal import Point, Record
+from certibayes.process import alive
+
+METRICS_PER_CALL = 1000
+PARAMS_PER_CALL = 100
+LONGEST_PARAM = 6000
+LONGEST_TAG = 5000
+LONGEST_DIGEST = 36
+PARENT = "mlflow.parentRunId"
+ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": str(TIMEOUT_SECONDS),
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+}
+
+
+@cache
+def _client(uri: str) -> Any:
+    """Return the client of a store; settings of the environment go before ours."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow.tracking import MlflowClient
+
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    return MlflowClient(tracking_uri=uri)
+
+
+@contextmanager
+def calls(uri: str) -> Iterator[Any]:
+    """Yield a store's client; failures of MLflow, database or network are TrackingErrors."""
+    require_reachable(uri)
+    client = _client(uri)
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield client
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise TrackingError(f"{without_password(uri)}: {first}") from error
+
+
+def without_password(uri: str) -> str:
+    """Return an address as it may be printed."""
+    scheme, mark, rest = uri.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
+
+
+class Store:
+    """The runs of one study. Every method raises TrackingError when the store fails."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def start(self, record: Record) -> str:
+        """Open a child run for an attempt and return its id; tags and inputs go with it."""
+        header = record.header
+        with calls(self.session.uri) as client:
+            run = client.create_run(
+                self.session.experiment_id,
+                start_time=header["started"],
+                tags={**_short(header["tags"]), PARENT: self.session.parent_id},
+                run_name=header["run_name"],
+            )
+            self._inputs(client, run.info.run_id, header["inputs"])
+            return str(run.info.run_id)
+
+    def _inputs(self, client: Any, run_id: str, inputs: Mapping[str, str]) -> None:
+        from mlflow.entities import Dataset, DatasetInput
+
+        datasets = [
+            DatasetInput(
+                Dataset(name, digest[:LONGEST_DIGEST], "local", json.dumps({"path": name}))
+            )
+            for name, digest in inputs.items()
+        ]
+        if datasets:
+            client.log_inputs(run_id, datasets=datasets)
+
+    def supersede(self, job_key: str, run_id: str) -> list[str]:
+        """Mark unfinished earlier runs of a job KILLED, unless their process lives; return them."""
+        ended = []
+        with calls(self.session.uri) as client:
+            for run in self._running(client, f"tags.job_key = '{job_key}'"):
+                if run.info.run_id != run_id and not alive(run.data.tags):
+                    client.set_tag(run.info.run_id, "superseded_by", run_id)
+                    client.set_terminated(run.info.run_id, "KILLED")
+                    ended.append(str(run.info.run_id))
+        return ended
+
+    def _running(self, client: Any, condition: str) -> list[Any]:
+        condition, runs, token = f"{condition} and attributes.status = 'RUNNING'", [], None
+        while True:
+            page = client.search_runs([self.session.experiment_id], condition, page_token=token)
+            runs += page
+            token = page.token
+            if not token:
+                return runs
+
+    def find(self, attempt_id: str) -> str | None:
+        """Return the run of an attempt, if the store has one."""
+        with calls(self.session.uri) as client:
+            found = client.search_runs(
+                [self.session.experiment_id], f"tags.attempt_id = '{attempt_id}'", max_results=1
+            )
+        return str(found[0].info.run_id) if found else None
+
+    def send(
+        self, run_id: str, points: Iterable[Point], params: Mapping[str, str] | None = None
+    ) -> None:
+        """Log points and params in as few calls as MLflow allows."""
+        from mlflow.entities import Metric, Param
+
+        metrics = [Metric(p.name, p.value, p.time, p.step) for p in points]
+        texts = [Param(n, v[:LONGEST_PARAM]) for n, v in (params or {}).items()]
+        with calls(self.session.uri) as client:
+            for start in range(0, len(texts), PARAMS_PER_CALL):
+                client.log_batch(run_id, params=texts[start : start + PARAMS_PER_CALL])
+            for start in range(0, len(metrics), METRICS_PER_CALL):
+                client.log_batch(run_id, metrics=metrics[start : start + METRICS_PER_CALL])
+
+    def missing(self, run_id: str, points: Iterable[Point]) -> list[Point]:
+        """Return the points that a run does not have, compared by name and step."""
+        points = list(points)
+        with calls(self.session.uri) as client:
+            known = client.get_run(run_id).data.metrics
+            present = {
+                (name, metric.step)
+                for name in {p.name for p in points} & set(known)
+                for metric in client.get_metric_history(run_id, name)
+            }
+        return [p for p in points if (p.name, p.step) not in present]
+
+    def finish(self, run_id: str, record: Record, base: Path) -> None:
+        """Log artifacts that still exist and end tags, then set the final status."""
+        with calls(self.session.uri) as client:
+            for name in record.artifacts:
+                if (base / name).exists():
+                    client.log_artifact(run_id, str(base / name))
+            for name, value in _short(record.tags).items():
+                client.set_tag(run_id, name, value)
+            client.set_terminated(run_id, record.status, end_time=record.ended)
+
+    def close(self, status: str) -> list[str]:
+        """End the parent run; children whose process is gone become KILLED and are returned."""
+        ended = []
+        with calls(self.session.uri) as client:
+            for run in self._running(client, f"tags.`{PARENT}` = '{self.session.parent_id}'"):
+                if not alive(run.data.tags):
+                    client.set_terminated(run.info.run_id, "KILLED")
+                    ended.append(str(run.info.run_id))
+            client.set_terminated(self.session.parent_id, status)
+        return ended
+
+
+def _short(tags: Mapping[str, str]) -> dict[str, str]:
+    return {name: value[:LONGEST_TAG] for name, value in tags.items()}
