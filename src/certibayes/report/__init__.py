@@ -1,0 +1,1 @@
+"""What a study found: one tidy table, invariants that must hold, figures."""

@@ -1,0 +1,65 @@
+"""All figures of a study; file names derive from the task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from certibayes.io import atomic
+from certibayes.report.figures_coverage import coverage_figure, read_coverage
+from certibayes.report.figures_curves import curves_figure
+from certibayes.report.figures_observed import observed_figure
+from certibayes.report.figures_posterior import posterior_figure
+from certibayes.report.figures_style import defense_colors
+from certibayes.report.posteriors import ObservedPosterior, moments, read_posteriors
+from certibayes.report.summary import write
+
+
+def write_all(summary: pd.DataFrame, evaluated: Sequence[Path], folder: Path) -> list[Path]:
+    """Write every figure and posterior table of a study; return the files.
+
+    Every task gets `curves_<task>.png`; posterior tasks also `coverage_<task>.png`; tasks with
+    real observations also `posterior_<task>.png`, `posterior_<task>.csv`, `observed_<task>.png`.
+
+    Args:
+        summary: as `summary.collect` returns it.
+        evaluated: the `evaluate` folders behind it.
+        folder: where the files go; it exists.
+    """
+    colors = defense_colors(summary)
+    coverage = read_coverage(evaluated)
+    posteriors = read_posteriors(evaluated)
+    written = []
+    for task, rows in summary.groupby("task", sort=False):
+        written.append(_save(curves_figure(rows, colors), folder / f"curves_{task}.png"))
+        levels = coverage[coverage["task"] == task]
+        if not levels.empty:
+            figure = coverage_figure(levels, rows, colors)
+            written.append(_save(figure, folder / f"coverage_{task}.png"))
+        observed = [one for one in posteriors if one.task == task]
+        if observed:
+            written += _write_observed(observed, colors, folder, str(task))
+    return written
+
+
+def _write_observed(
+    observed: list[ObservedPosterior], colors: dict[str, str], folder: Path, task: str
+) -> list[Path]:
+    table = folder / f"posterior_{task}.csv"
+    write(moments(observed), table)
+    draw: dict[str, Callable[[list[ObservedPosterior], dict[str, str]], Figure]]
+    draw = {"posterior": posterior_figure, "observed": observed_figure}
+    figures = [
+        _save(function(observed, colors), folder / f"{name}_{task}.png")
+        for name, function in draw.items()
+    ]
+    return [*figures, table]
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    with atomic(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+    return path

@@ -1,0 +1,150 @@
+"""The summary turned sideways: clean, noise, attacked and certified next to one another."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from certibayes.metrics.intervals.clopper_pearson import (
+    clopper_pearson_lower,
+    clopper_pearson_upper,
+)
+from certibayes.report.summary import BALL_KEYS, MODEL_KEYS
+
+ALPHA = 0.05
+_SHARES = ("certified_share", "refuted_share", "unknown_share")
+_TERMS = ("tau", "confidence", "draws", "interval")
+_FROM_CLEAN = ("nll", "nll_exact", "c2st", "train_steps", "train_seconds")
+_NUMBERS = (
+    "noise",
+    "attacked",
+    "attacked_low",
+    "attacked_high",
+    "certified",
+    "certified_low",
+    "certified_high",
+    "exact",
+    *_SHARES,
+    "forward_kl",
+    "reverse_kl",
+    "kl_certified",
+    "kl_estimate",
+    "coverage_attacked",
+    "ece_attacked",
+)
+COLUMNS = (
+    *MODEL_KEYS,
+    "form",
+    *BALL_KEYS,
+    "observations",
+    *_FROM_CLEAN,
+    "clean",
+    "noise",
+    "attack",
+    "attacked",
+    "attacked_low",
+    "attacked_high",
+    "certified",
+    "certified_low",
+    "certified_high",
+    "exact",
+    *_SHARES,
+    "forward_kl",
+    "reverse_kl",
+    "kl_certified",
+    "kl_estimate",
+    "coverage_clean",
+    "coverage_attacked",
+    "ece_clean",
+    "ece_attacked",
+    *_TERMS,
+)
+
+
+def levels(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per model and ball (norm, unit, epsilon), in the summary's order.
+
+    The level is the accuracy for classifiers and the median total variation
+    TV(q(. | x), q(. | x')) for posteriors. Among several attacks of one ball the worst counts,
+    among several certificates the best. `attacked` leaves noise out. A model without attacks and
+    certificates has one row without ball. `_low` and `_high` are the 15 % and 85 % quantiles over
+    observations for posteriors and the two-sided 95 % interval of Clopper and Pearson (1934) for
+    the certified accuracy on the population that the observations were drawn from.
+
+    Returns:
+        Columns: the model's keys, `form`, norm, unit, epsilon, `clean`, `noise`, `attacked`,
+        `attacked_low`, `attacked_high`, `certified`, `certified_low`, `certified_high`, `exact`
+        (the exact posterior's own worst shift), shares of verdicts, KL divergences, coverage and
+        ECE before and after, and what the certificate states.
+    """
+    rows = [
+        row
+        for _, model in summary.groupby(list(MODEL_KEYS), sort=False)
+        for row in _model_rows(model)
+    ]
+    table = pd.DataFrame(rows).reindex(columns=list(COLUMNS))
+    return table.astype(dict.fromkeys(_NUMBERS, float))
+
+
+def _model_rows(model: pd.DataFrame) -> list[dict[str, object]]:
+    clean = model[model["kind"] == "clean"].iloc[0]
+    classifies = pd.notna(clean["accuracy"])
+    base = {key: clean[key] for key in (*MODEL_KEYS, "observations", *_FROM_CLEAN)}
+    base["form"] = "classification" if classifies else "posterior"
+    base["clean"] = clean["accuracy"] if classifies else 0.0
+    base["coverage_clean"], base["ece_clean"] = clean["coverage_90"], clean["ece"]
+    balls = model[model["kind"] != "clean"].sort_values(list(BALL_KEYS), kind="stable")
+    if balls.empty:
+        return [base]
+    return [
+        base | dict(zip(BALL_KEYS, ball, strict=True)) | _ball(rows, classifies)
+        for ball, rows in balls.groupby(list(BALL_KEYS), sort=False)
+    ]
+
+
+def _ball(rows: pd.DataFrame, classifies: bool) -> dict[str, object]:
+    level = "accuracy" if classifies else "total_variation_median"
+    noise = _worst(rows[(rows["stage"] == "attack") & (rows["kind"] == "noise")], level)
+    attacked = _worst(rows[(rows["stage"] == "attack") & (rows["kind"] != "noise")], level)
+    certified = _best(rows[rows["stage"] == "certify"], level)
+    found = {
+        "noise": noise.get(level),
+        "attacked": attacked.get(level),
+        "attacked_low": attacked.get("total_variation_low"),
+        "attacked_high": attacked.get("total_variation_high"),
+        "certified": certified.get(level),
+        "exact": attacked.get("exact_total_variation"),
+        "attack": attacked.get("method"),
+        "forward_kl": attacked.get("forward_kl_median"),
+        "reverse_kl": attacked.get("reverse_kl_median"),
+        "kl_certified": certified.get("kl_certified_median"),
+        "kl_estimate": certified.get("kl_estimate_median"),
+        "coverage_attacked": attacked.get("coverage_90"),
+        "ece_attacked": attacked.get("ece"),
+    }
+    found["certified_low"], found["certified_high"] = _range(certified, classifies)
+    return found | {key: certified.get(key) for key in (*_SHARES, *_TERMS)}
+
+
+def _range(certified: pd.Series, classifies: bool) -> tuple[object, object]:
+    if not classifies or certified.empty:
+        return certified.get("total_variation_low"), certified.get("total_variation_high")
+    n = int(certified["observations"])
+    successes = round(certified["accuracy"] * n)
+    return (
+        clopper_pearson_lower(successes, n, ALPHA / 2),
+        clopper_pearson_upper(successes, n, ALPHA / 2),
+    )
+
+
+def _worst(rows: pd.DataFrame, level: str) -> pd.Series:
+    return _pick(rows, level, largest=level != "accuracy")
+
+
+def _best(rows: pd.DataFrame, level: str) -> pd.Series:
+    return _pick(rows, level, largest=level == "accuracy")
+
+
+def _pick(rows: pd.DataFrame, level: str, largest: bool) -> pd.Series:
+    if rows.empty:
+        return pd.Series(dtype=object)
+    return rows.sort_values(level, ascending=not largest, kind="stable").iloc[0]

@@ -1,0 +1,154 @@
+"""The summary as plain text for a terminal and as HTML for the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from textwrap import fill, wrap
+from typing import Any
+
+import pandas as pd
+
+from certibayes.io import atomic
+from certibayes.report.levels import levels
+
+WIDTH = 120
+_GROUP = ["task", "budget", "norm", "unit"]
+_MODEL = ["model", "defense", "seed"]
+_CELLS = (
+    ("epsilon", 9),
+    ("clean", 8),
+    ("noise", 8),
+    ("attacked", 10),
+    ("certified", 11),
+    ("", 18),
+    ("certified", 11),
+    ("refuted", 9),
+    ("unknown", 9),
+    ("clean", 9),
+    ("attacked", 10),
+)
+
+
+def render(summary: pd.DataFrame) -> str:
+    """Return the table that a run prints, at most 120 columns wide.
+
+    One block per task, budget, norm and unit; in it one line per model and one per epsilon.
+    Certified bounds are rounded against the claim: upper bounds up, certified accuracy down.
+    """
+    table = levels(summary)
+    blocks = [_block(group) for _, group in table.groupby(_GROUP, sort=False, dropna=False)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def write_html(summary: pd.DataFrame, path: Path) -> None:
+    """Write the table with every column as one self-contained HTML page."""
+    table = levels(summary)
+    parts = [
+        f"<h2>{escape(_title(group))}</h2>\n<p>{escape(_terms(group))}</p>\n"
+        + group.drop(columns=[*_GROUP, "form"])
+        .dropna(axis=1, how="all")
+        .rename(columns=lambda name: name.replace("_", " "))
+        .to_html(index=False, na_rep="", float_format=lambda value: f"{value:.4g}", border=0)
+        for _, group in table.groupby(_GROUP, sort=False, dropna=False)
+    ]
+    style = files("certibayes.report").joinpath("table.css").read_text()
+    body = "\n".join(parts)
+    page = (
+        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>Summary</title>"
+        f"<style>{style}</style></head>\n<body>\n<h1>Summary</h1>\n{body}\n</body></html>\n"
+    )
+    with atomic(path) as temporary:
+        temporary.write_text(page)
+
+
+def _title(group: pd.DataFrame) -> str:
+    first = group.iloc[0]
+    level = "accuracy"
+    if first["form"] == "posterior":
+        level = "median total variation"
+    size = f"{first['observations']:.0f} observations"
+    title = f"{first['task']}, budget {first['budget']}: {level}, {size}"
+    return f"{title}, ball {first['norm']}, {first['unit']}" if _given(first["norm"]) else title
+
+
+def _terms(group: pd.DataFrame) -> str:
+    """Return what a certificate of the group states, or that there is none."""
+    if group["certified"].isna().all():
+        return "no certificate"
+    first = group[group["certified"].notna()].iloc[0]
+    if first["form"] == "classification":
+        return "certified: share of observations that no perturbation of the ball can get wrong"
+    return (
+        f"certified: upper bound over the ball (verdict at tau {first['tau']:g}, "
+        f"confidence {first['confidence']:g}, {first['draws']:.0f} draws, {first['interval']})"
+    )
+
+
+def _block(group: pd.DataFrame) -> str:
+    posterior = group.iloc[0]["form"] == "posterior"
+    spread, measure = ("[15 %, 85 %]", "coverage at 90 %") if posterior else ("[95 %]", "ECE")
+    head = "".join((label or spread).rjust(width) for label, width in _CELLS)
+    widths = [width for _, width in _CELLS]
+    over = "share of verdicts".rjust(sum(widths[:9])) + measure.rjust(sum(widths[9:]))
+    lines = [_title(group), *wrap(_terms(group), WIDTH, initial_indent="  "), over, head]
+    for _, rows in group.groupby(_MODEL, sort=False):
+        lines.append(_model_line(rows.iloc[0]))
+        lines += [_level_line(row) for _, row in rows.iterrows() if _given(row["epsilon"])]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _model_line(row: pd.Series) -> str:
+    exact = f" (exact {row['nll_exact']:.2f})" if _given(row["nll_exact"]) else ""
+    seconds = f"{row['train_seconds']:.0f} s" if _given(row["train_seconds"]) else "-"
+    steps = f"{row['train_steps']:.0f}" if _given(row["train_steps"]) else "-"
+    accuracy = f", accuracy {row['clean']:.3f}" if row["form"] == "classification" else ""
+    name = f"{row['model']}, {row['defense']}, seed {row['seed']}"
+    line = f"{name}: NLL {row['nll']:.2f}{exact}{accuracy}; {steps} steps, {seconds}"
+    return fill(line, WIDTH, initial_indent="  ", subsequent_indent="    ")
+
+
+def _level_line(row: pd.Series) -> str:
+    before, after = "coverage_clean", "coverage_attacked"
+    if row["form"] == "classification":
+        before, after = "ece_clean", "ece_attacked"
+    texts = (
+        f"{row['epsilon']:g}",
+        _number(row["clean"]),
+        _number(row["noise"]),
+        _number(row["attacked"]),
+        _bound(row["certified"], up=row["form"] == "posterior"),
+        _interval(row["certified_low"], row["certified_high"]),
+        _percent(row["certified_share"], math.floor),
+        _percent(row["refuted_share"]),
+        _percent(row["unknown_share"], math.ceil),
+        _number(row[before]),
+        _number(row[after]),
+    )
+    return "".join(text.rjust(width) for text, (_, width) in zip(texts, _CELLS, strict=True))
+
+
+def _given(value: Any) -> bool:
+    return bool(pd.notna(value))
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3f}" if _given(value) else "-"
+
+
+def _bound(value: Any, up: bool) -> str:
+    if not _given(value):
+        return "-"
+    rounding = math.ceil if up else math.floor
+    return f"{rounding(round(1000 * value, 6)) / 1000:.3f}"
+
+
+def _interval(low: Any, high: Any) -> str:
+    return f"[{low:.3f}, {high:.3f}]" if _given(low) else "-"
+
+
+def _percent(value: Any, rounding: Callable[[float], int] = round) -> str:
+    return f"{rounding(round(1000 * value, 6)) / 10:.1f} %" if _given(value) else "-"

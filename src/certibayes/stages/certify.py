@@ -1,0 +1,129 @@
+"""Stage `certify`: one model and one certificate, all epsilons and observations, in float64."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from certibayes import registry
+from certibayes.attempt import Attempt, attempt
+from certibayes.certificates.base import Certificate
+from certibayes.certificates.posterior_draws import PosteriorDraws
+from certibayes.config.certificates import PosteriorShift
+from certibayes.config.jobs import CertifyJob
+from certibayes.io import load_arrays, save_arrays
+from certibayes.layout import Layout
+from certibayes.seeding import derive_seed
+from certibayes.stages.building import build_task, load_model
+from certibayes.stages.certificate_files import (
+    COMPARISON_LOG_PROB,
+    COMPARISON_THETA,
+    to_arrays,
+)
+from certibayes.stages.observations import ball_of, load_observations
+
+log = logging.getLogger(__name__)
+
+
+def run(job: CertifyJob, layout: Layout, code: str) -> None:
+    """Write certificate.npz: epsilons (e,), every field of the results (e, n), comparison draws.
+
+    Finished epsilons are kept in the state folder, so adding one computes one.
+    """
+    folder = layout.certify(job, job.certificate)
+    inputs = [layout.weights(job) / "weights.safetensors", layout.reference(job) / "test.npz"]
+    with attempt(
+        "certify",
+        job,
+        code,
+        layout,
+        inputs=inputs,
+        outputs=folder,
+        state_key=_without_epsilons(job),
+    ) as run:
+        epsilons = job.certificate_spec.perturbation.epsilons
+        certificate = registry.load("certificate", job.certificate_spec.kind)(job.certificate_spec)
+        prepared = cache(lambda: _prepare(job, layout, certificate))
+        found = [
+            _finished(job, layout, run, certificate, prepared, epsilon) for epsilon in epsilons
+        ]
+        arrays = {name: np.stack([result[name] for result in found]) for name in found[0]}
+        comparison = _comparison(job, run, prepared)
+        save_arrays(
+            folder / "certificate.npz", {"epsilons": np.array(epsilons)} | arrays | comparison
+        )
+        run.finished(_metrics(found[-1]))
+
+
+def _finished(
+    job: CertifyJob,
+    layout: Layout,
+    run: Attempt,
+    certificate: Certificate[Any, Any],
+    prepared: Callable[[], Any],
+    epsilon: float,
+) -> dict[str, np.ndarray]:
+    path = run.state / f"epsilon-{epsilon!r}.npz"
+    grid = job.certificate_spec.perturbation
+    if not path.exists():
+        ball = ball_of(layout, job, build_task(job), grid.at(epsilon))
+        save_arrays(path, to_arrays(certificate.certify(prepared(), ball)))
+    arrays = load_arrays(path)
+    log.info(
+        "%s at %g: median upper bound %.4g, certified %.3f",
+        job.certificate,
+        epsilon,
+        np.median(arrays["upper"]),
+        np.mean(arrays["verdict"] == "certified"),
+    )
+    run.metrics(_metrics(arrays), step=grid.epsilons.index(epsilon))
+    return arrays
+
+
+def _metrics(arrays: dict[str, np.ndarray]) -> dict[str, float]:
+    return {
+        "certify/upper_median": float(np.median(arrays["upper"])),
+        "certify/certified_share": float(np.mean(arrays["verdict"] == "certified")),
+    }
+
+
+def _prepare(job: CertifyJob, layout: Layout, certificate: Certificate[Any, Any]) -> Any:
+    task = build_task(job)
+    observations = load_observations(layout, job, job.evaluation.observations)
+    return certificate.prepare(
+        load_model(job, layout, task).double(),
+        observations.x,
+        observations.target if task.spec.form == "classification" else None,
+        seed=derive_seed(job.study_seed, job.task, job.seed, "certify"),
+    )
+
+
+def _comparison(
+    job: CertifyJob, run: Attempt, prepared: Callable[[], Any]
+) -> dict[str, np.ndarray]:
+    """Return the draws on which attacks are compared with the bound; none for decisions."""
+    spec = job.certificate_spec
+    if not isinstance(spec, PosteriorShift):
+        return {}
+    path = run.state / "comparison.npz"
+    if not path.exists():
+        draws: PosteriorDraws = prepared()
+        first = slice(spec.comparison_draws)
+        save_arrays(
+            path,
+            {
+                COMPARISON_THETA: draws.theta[first].numpy(),
+                COMPARISON_LOG_PROB: draws.log_prob[first].numpy(),
+            },
+        )
+    return load_arrays(path)
+
+
+def _without_epsilons(job: CertifyJob) -> CertifyJob:
+    grid = job.certificate_spec.perturbation.model_copy(update={"epsilons": ()})
+    spec = job.certificate_spec.model_copy(update={"perturbation": grid})
+    return job.model_copy(update={"certificate_spec": spec})

@@ -1,0 +1,89 @@
+"""Stage `evaluate`: one model with all its attacks and certificates."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from certibayes.attempt import attempt
+from certibayes.config.jobs import EvaluateJob
+from certibayes.io import atomic, read_json, save_arrays
+from certibayes.layout import Layout
+from certibayes.stages.building import build_task, load_model
+from certibayes.stages.evaluate_classifier import evaluate_classifier
+from certibayes.stages.evaluate_posterior import evaluate_posterior
+from certibayes.stages.findings import Findings
+
+
+def run(job: EvaluateJob, layout: Layout, code: str) -> None:
+    """Write metrics.csv, items.npz, coverage.csv and posterior.npz of one model."""
+    folder = layout.evaluate(job)
+    with attempt("evaluate", job, code, layout, inputs=_inputs(job, layout), outputs=folder) as run:
+        task = build_task(job)
+        model = load_model(job, layout, task).double()
+        evaluate = evaluate_posterior if job.model_spec.form == "posterior" else evaluate_classifier
+        findings: Findings = evaluate(job, layout, task, model)
+        manifest = read_json(layout.weights(job) / "manifest.json")
+        table = findings.table().assign(
+            train_steps=manifest["steps"], train_seconds=manifest["seconds"]
+        )
+        _write_table(folder / "metrics.csv", table)
+        _write_table(folder / "coverage.csv", findings.coverage_table())
+        save_arrays(folder / "items.npz", findings.items | {"meta": _meta(job)})
+        save_arrays(folder / "posterior.npz", findings.posterior)
+        run.finished(_metrics(table))
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def _inputs(job: EvaluateJob, layout: Layout) -> list[Path]:
+    return [
+        layout.weights(job) / "weights.safetensors",
+        layout.reference(job) / "test.npz",
+        *(layout.attack(job, name) / "attack.npz" for name in job.attacks),
+        *(layout.certify(job, name) / "certificate.npz" for name in job.certificates),
+    ]
+
+
+def _meta(job: EvaluateJob) -> np.ndarray:
+    """Describe every attack and certificate, JSON: what makes two of them comparable."""
+    meta: dict[str, dict[str, Any]] = {
+        name: {
+            "kind": spec.kind,
+            "norm": spec.perturbation.norm,
+            "unit": spec.perturbation.unit,
+        }
+        for name, spec in (job.attacks | job.certificates).items()
+    }
+    for name, spec in job.attacks.items():
+        meta[name] |= {
+            "objective": spec.objective,
+            "points": spec.points,
+            "selection_draws": spec.selection_draws,
+        }
+    return np.array(json.dumps(meta))
+
+
+def _metrics(table: pd.DataFrame) -> dict[str, float]:
+    """Return the numbers that compare runs: names are equal in all models and studies."""
+    metrics: dict[str, float] = {}
+    for row in table.to_dict("records"):
+        place = (
+            "evaluate/clean"
+            if row["method"] == "clean"
+            else (f"{row['stage']}/{row['method']}/{row['epsilon']:g}")
+        )
+        for name, value in row.items():
+            if name not in _IDENTIFYING and isinstance(value, float | int) and pd.notna(value):
+                metrics[f"{place}/{name}"] = float(value)
+    return metrics
+
+
+_IDENTIFYING = ("budget", "seed", "epsilon", "observations", "tau", "confidence", "draws")

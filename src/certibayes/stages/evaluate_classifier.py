@@ -1,0 +1,141 @@
+"""Evaluation of a classifier: accuracy clean, attacked and certified, and calibration."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from certibayes import registry
+from certibayes.bnn.predictive import Predictive
+from certibayes.certificates.base import CertificateResult
+from certibayes.config.jobs import EvaluateJob
+from certibayes.layout import Layout
+from certibayes.metrics.accuracy import correct
+from certibayes.metrics.calibration import expected_calibration_error
+from certibayes.metrics.nll import negative_log_likelihood
+from certibayes.stages.attack_files import StoredAttack, stored_attacks
+from certibayes.stages.certificate_files import StoredCertificate, stored_certificates
+from certibayes.stages.findings import Findings, Value, perturbation_columns
+from certibayes.stages.observations import Observations, ball_of, load_observations
+from certibayes.tasks.base import Task
+
+
+def evaluate_classifier(job: EvaluateJob, layout: Layout, task: Task, model: nn.Module) -> Findings:
+    """Return accuracy, calibration error and likelihood, clean and attacked, and the verdicts.
+
+    An observation counts as correct under attack if neither x itself nor the attack's point is
+    misclassified: both lie in the ball.
+    """
+    assert isinstance(model, Predictive)
+    observations = load_observations(layout, job, job.evaluation.observations)
+    findings = Findings(posterior={"names": torch.zeros(0).numpy()})
+    clean = _predict(model, observations.x)
+    right = correct(clean, observations.target)
+    findings.add_items("clean", {"correct": right})
+    findings.add_row(
+        job,
+        "evaluate",
+        "clean",
+        "clean",
+        observations=observations.tests,
+        **_quality(job, clean, observations.target, right),
+    )
+    attacks = list(stored_attacks(job, layout))
+    for attack in attacks:
+        _add_attack(findings, job, model, observations, attack, right)
+    for name in job.certificates:
+        for certificate in stored_certificates(job, layout, name):
+            result = _confront(job, layout, task, model, observations, certificate, attacks)
+            _add_certificate(findings, job, certificate, result)
+    return findings
+
+
+def _predict(model: Predictive, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return model(x).probs
+
+
+def _quality(
+    job: EvaluateJob, probabilities: Tensor, labels: Tensor, right: Tensor
+) -> dict[str, Value]:
+    log_prob = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1).log()
+    return {
+        "nll": float(negative_log_likelihood(log_prob).mean),
+        "accuracy": float(right.double().mean()),
+        "ece": expected_calibration_error(probabilities, labels, job.evaluation.ece_bins),
+    }
+
+
+def _add_attack(
+    findings: Findings,
+    job: EvaluateJob,
+    model: Predictive,
+    observations: Observations,
+    attack: StoredAttack,
+    clean_right: Tensor,
+) -> None:
+    probabilities = _predict(model, attack.x)
+    right = correct(probabilities, observations.target) & clean_right
+    findings.add_items(attack.key, {"selected": attack.selected, "correct": right})
+    findings.add_row(
+        job,
+        "attack",
+        attack.name,
+        attack.spec.kind,
+        **perturbation_columns(attack.spec.perturbation, attack.epsilon),
+        objective=attack.spec.objective,
+        observations=observations.tests,
+        **_quality(job, probabilities, observations.target, right),
+    )
+
+
+def _confront(
+    job: EvaluateJob,
+    layout: Layout,
+    task: Task,
+    model: Predictive,
+    observations: Observations,
+    certificate: StoredCertificate,
+    attacks: list[StoredAttack],
+) -> CertificateResult:
+    """Return the result after every attack whose points lie in the certified ball."""
+    spec = certificate.spec
+    rule = registry.load("certificate", spec.kind)(spec)
+    prepared = rule.prepare(model, observations.x, observations.target, seed=0)
+    ball = ball_of(layout, job, task, spec.perturbation.at(certificate.epsilon))
+    result: CertificateResult = certificate.result
+    for attack in attacks:
+        if attack.inside(spec.perturbation, certificate.epsilon):
+            result = rule.refute(prepared, result, attack.x, ball)
+    return result
+
+
+def _add_certificate(
+    findings: Findings, job: EvaluateJob, certificate: StoredCertificate, result: CertificateResult
+) -> None:
+    unknown = ~(result.certified | result.refuted)
+    findings.add_items(
+        certificate.key,
+        {
+            "upper": result.upper,
+            "certified": result.certified,
+            "refuted": result.refuted,
+            "unknown": unknown,
+        },
+    )
+    certified = float(result.certified.double().mean())
+    findings.add_row(
+        job,
+        "certify",
+        certificate.name,
+        certificate.spec.kind,
+        **perturbation_columns(certificate.spec.perturbation, certificate.epsilon),
+        observations=len(result.upper),
+        accuracy=certified,
+        certified_share=certified,
+        refuted_share=float(result.refuted.double().mean()),
+        unknown_share=float(unknown.double().mean()),
+        confidence=result.confidence,
+        interval="deterministic",
+        seconds=result.seconds,
+    )

@@ -1,0 +1,132 @@
+"""Certificates of posterior shift, confronted with attacks on the certificate's own draws."""
+
+from __future__ import annotations
+
+import torch
+
+from certibayes.certificates.posterior_shift import PosteriorShift, PosteriorShiftResult
+from certibayes.config.certificates import Certificate as CertificateSpec
+from certibayes.config.certificates import PosteriorShift as PosteriorShiftSpec
+from certibayes.config.jobs import EvaluateJob
+from certibayes.config.threat import PerturbationAt
+from certibayes.estimators.base import Estimator
+from certibayes.layout import Layout
+from certibayes.metrics.kl import monte_carlo_kl
+from certibayes.metrics.total_variation import total_variation_estimate
+from certibayes.stages.attack_files import StoredAttack
+from certibayes.stages.certificate_files import (
+    StoredCertificate,
+    comparison_draws,
+    stored_certificates,
+)
+from certibayes.stages.findings import (
+    Findings,
+    perturbation_columns,
+    quantiles,
+)
+from certibayes.stages.observations import ball_of
+from certibayes.tasks.base import PosteriorTask
+
+
+def exact_shift(
+    job: EvaluateJob, layout: Layout, task: PosteriorTask, at: PerturbationAt
+) -> float | None:
+    """Return the exact posterior's own worst total variation over the ball, where it is known."""
+    shift = task.worst_case_shift(ball_of(layout, job, task, at))
+    return None if shift is None else shift[0]
+
+
+def add_certificates(
+    findings: Findings,
+    job: EvaluateJob,
+    layout: Layout,
+    task: PosteriorTask,
+    model: Estimator,
+    attacks: list[StoredAttack],
+) -> None:
+    """Add every certificate of the model after every attack whose points lie in its ball."""
+    for name in job.certificates:
+        theta, log_prob = comparison_draws(job, layout, name)
+        attacked = {
+            attack.key: model(attack.x).log_prob(theta)
+            for attack in attacks
+            if _same_ball(attack, job.certificates[name])
+        }
+        for attack in attacks:
+            if attack.key in attacked:
+                _add_common(findings, attack, log_prob, attacked[attack.key])
+        for stored in stored_certificates(job, layout, name):
+            spec, result = stored.spec, stored.result
+            assert isinstance(spec, PosteriorShiftSpec)
+            assert isinstance(result, PosteriorShiftResult)
+            certificate = PosteriorShift(spec)
+            for attack in attacks:
+                if attack.inside(spec.perturbation, stored.epsilon):
+                    reached = attacked[attack.key]
+                    result = certificate.refute_on_draws(result, log_prob, reached)
+            exact = exact_shift(job, layout, task, spec.perturbation.at(stored.epsilon))
+            _add_certificate(findings, job, stored, spec, result, exact)
+
+
+def _same_ball(attack: StoredAttack, spec: CertificateSpec) -> bool:
+    return attack.inside(spec.perturbation, float("inf"))
+
+
+def _add_common(
+    findings: Findings, attack: StoredAttack, log_prob: torch.Tensor, reached: torch.Tensor
+) -> None:
+    """Add the attack's values on the certificate's comparison draws; test observations only."""
+    tests = len(findings.items[f"{attack.key}/selected"])
+    findings.add_items(
+        attack.key,
+        {
+            "common_total_variation": total_variation_estimate(log_prob, reached).mean[:tests],
+            "common_forward_kl": monte_carlo_kl(log_prob, reached).mean[:tests],
+        },
+    )
+
+
+def _add_certificate(
+    findings: Findings,
+    job: EvaluateJob,
+    stored: StoredCertificate,
+    spec: PosteriorShiftSpec,
+    result: PosteriorShiftResult,
+    exact: float | None,
+) -> None:
+    tests = slice(job.evaluation.observations)
+    certified, refuted = result.certified[tests], result.refuted[tests]
+    unknown = ~(certified | refuted)
+    upper = result.upper[tests]
+    findings.add_items(
+        stored.key,
+        {
+            "upper": upper,
+            "certified": certified,
+            "refuted": refuted,
+            "unknown": unknown,
+            "common_total_variation": result.comparison[tests],
+            "common_forward_kl": result.comparison_kl[tests],
+        },
+    )
+    kl_bound = result.kl_bound
+    findings.add_row(
+        job,
+        "certify",
+        stored.name,
+        spec.kind,
+        **perturbation_columns(spec.perturbation, stored.epsilon),
+        observations=len(upper),
+        **quantiles("total_variation", upper),
+        exact_total_variation=exact,
+        kl_estimate_median=float(result.kl_estimate.mean[tests].median()),
+        kl_certified_median=None if kl_bound is None else float(kl_bound[tests].median()),
+        certified_share=float(certified.double().mean()),
+        refuted_share=float(refuted.double().mean()),
+        unknown_share=float(unknown.double().mean()),
+        tau=spec.tau,
+        confidence=result.confidence,
+        draws=spec.draws,
+        interval=spec.interval,
+        seconds=result.seconds,
+    )

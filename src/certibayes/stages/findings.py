@@ -1,0 +1,83 @@
+"""What an evaluation leaves behind: tidy rows, per-observation items, coverage and draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from certibayes.config.jobs import EvaluateJob
+from certibayes.config.threat import PerturbationGrid
+from certibayes.report.summary import COLUMNS
+
+Value = str | int | float | None
+
+
+@dataclass
+class Findings:
+    """Everything that one evaluated model leaves.
+
+    Attributes:
+        rows: lines of the summary: the model with one attack or certificate at one epsilon, or
+            clean. Divergences are medians over test observations with 15 % and 85 % quantiles
+            (`_low`, `_high`). On certificate rows `total_variation` is the certified upper bound
+            and `accuracy` the certified accuracy; `kl_estimate` is an estimate of a bound, never a
+            certificate.
+        items: per-observation arrays, keys "attack/<name>/<epsilon>/<quantity>" and alike.
+        coverage: (method, epsilon, level, coverage).
+        posterior: draws of theta at real observations, clean and attacked.
+    """
+
+    rows: list[dict[str, Value]] = field(default_factory=list)
+    items: dict[str, np.ndarray] = field(default_factory=dict)
+    coverage: list[tuple[str, float, float, float]] = field(default_factory=list)
+    posterior: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def table(self) -> pd.DataFrame:
+        """Return the rows as a table with all columns of a summary."""
+        return pd.DataFrame(self.rows, columns=list(COLUMNS))
+
+    def coverage_table(self) -> pd.DataFrame:
+        """Return the coverage curves as a table."""
+        return pd.DataFrame(self.coverage, columns=["method", "epsilon", "level", "coverage"])
+
+    def add_row(
+        self, job: EvaluateJob, stage: str, method: str, kind: str, **columns: Value
+    ) -> None:
+        """Add a line of the summary.
+
+        Raises:
+            ValueError: if a column is unknown.
+        """
+        unknown = sorted(set(columns) - set(COLUMNS))
+        if unknown:
+            raise ValueError(f"columns: got {unknown}; allowed: {', '.join(COLUMNS)}")
+        identity: dict[str, Value] = {
+            "study": job.study,
+            "task": job.task,
+            "budget": job.budget,
+            "model": job.model,
+            "defense": job.defense,
+            "seed": job.seed,
+            "stage": stage,
+            "method": method,
+            "kind": kind,
+        }
+        self.rows.append(identity | columns)
+
+    def add_items(self, key: str, values: dict[str, Tensor]) -> None:
+        """Add per-observation arrays below a key such as "attack/pgd/0.02"."""
+        self.items |= {f"{key}/{name}": value.cpu().numpy() for name, value in values.items()}
+
+
+def perturbation_columns(grid: PerturbationGrid, epsilon: float) -> dict[str, Value]:
+    """Return the columns that state a perturbation's size."""
+    return {"norm": grid.norm, "unit": grid.unit, "epsilon": epsilon}
+
+
+def quantiles(name: str, values: Tensor) -> dict[str, Value]:
+    """Return median, 15 % and 85 % quantiles over observations as columns."""
+    low, median, high = np.quantile(values.cpu().numpy(), [0.15, 0.5, 0.85])
+    return {f"{name}_median": float(median), f"{name}_low": float(low), f"{name}_high": float(high)}
