@@ -1,0 +1,57 @@
+# make run [CONFIG=studies/x.yaml] [CORES=n]    make test    make ui    make report    make plan
+CONFIG ?= config.yaml
+CORES ?= all
+PY ?= python3
+TORCH := torch==2.13.0
+TORCH_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/stamp
+STUDY = $$(sed -n 's/^study: *//p' $(CONFIG))
+
+.PHONY: run test slow lint ui report plan unlock env
+
+run: $(STAMP)
+	$(BIN)/certibayes run --config $(CONFIG) --cores $(CORES)
+
+plan: $(STAMP)
+	$(BIN)/snakemake --dry-run --cores 1 --configfile $(CONFIG)
+
+report: $(STAMP)
+	$(BIN)/snakemake --nolock --configfile $(CONFIG) --report results/$(STUDY)/report.html
+	$(BIN)/certibayes report --check --config $(CONFIG)
+
+ui: $(STAMP)
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db
+
+test: $(STAMP)
+	$(BIN)/pytest
+
+slow: $(STAMP)
+	$(BIN)/pytest -m slow
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint --configfile $(CONFIG)
+	$(BIN)/certibayes envs
+
+unlock: $(STAMP)
+	$(BIN)/certibayes unlock --config $(CONFIG)
+
+env: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python >= 3.11 is needed: make PY=python3.12 ..."; exit 1; }
+	@$(PY) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "Python's venv module is missing: on Debian, apt install python3-venv"; exit 1; }
+	$(PY) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH) $(TORCH_ARGS)
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@

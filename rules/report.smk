@@ -1,0 +1,43 @@
+rule report:
+    input:
+        PLAN.references(),
+        PLAN.evaluations("metrics.csv"),
+        PLAN.evaluations("items.npz"),
+        PLAN.evaluations("coverage.csv"),
+        PLAN.evaluations("posterior.npz"),
+    output:
+        summary=report(
+            f"{PLAN.root}/summary.csv",
+            caption="captions/summary.rst",
+            category="Summary",
+        ),
+        invariants=report(
+            f"{PLAN.root}/invariants.json",
+            caption="captions/invariants.rst",
+            category="Summary",
+        ),
+        run=f"{PLAN.root}/run.json",
+        figures=report(
+            directory(f"{PLAN.root}/report"),
+            patterns=["{name}.png"],
+            caption="captions/figures.rst",
+            category="Figures",
+            labels={"figure": "{name}"},
+        ),
+    log:
+        f"{PLAN.logs}/report.log",
+    benchmark:
+        f"{PLAN.logs}/report.benchmark.tsv"
+    conda:
+        "../envs/certibayes.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        job=PLAN.slice("report"),
+        code=PLAN.code("report"),
+    shell:
+        "exec certibayes report --job - --code {params.code}"
+        " --threads {threads} --log {log}"
+        " <<< {params.job:q}"

@@ -1,0 +1,1 @@
+"""Commands that keep a study's tracking in order, one module each."""

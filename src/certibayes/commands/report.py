@@ -1,0 +1,56 @@
+"""`certibayes report`: the report stage, or `--check` of a finished study."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from certibayes.commands import stage
+from certibayes.config import ConfigError, load
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="study file")
+    parser.add_argument("--check", action="store_true", help="exit 1 on a broken invariant")
+    stage.declare(parser, required=False)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the stage, or with --check return 1 if an invariant of the study is broken."""
+    if args.check:
+        return check(Path("results") / load(args.config).study)
+    if None in (args.job, args.code, args.log):
+        raise ConfigError(
+            "report: got none; allowed: --check, or --job, --code and --log of a rule"
+        )
+    return stage.main(args)
+
+
+def check(folder: Path) -> int:
+    """Print every broken invariant of a study and return 1 if there is one, else 0.
+
+    Raises:
+        ConfigError: if the study has no report yet, or its report checked nothing.
+    """
+    path = folder / "invariants.json"
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file; run the study first")
+    invariants = json.loads(path.read_text())
+    broken = [one for one in invariants if not one["holds"]]
+    for one in broken:
+        place = f"{one['scope']}, {one['norm']} {one['epsilon']} {one['unit']}"
+        print(f"BROKEN {one['name']} ({place}): {one['detail']}", file=sys.stderr)
+    print(f"invariants of {folder}: {len(invariants) - len(broken)} of {len(invariants)} hold")
+    return 1 if broken else 0
+
+
+def print_summary(folder: Path) -> None:
+    """Print the study's summary table."""
+    import pandas as pd
+
+    from certibayes.report.table import render
+
+    print(render(pd.read_csv(folder / "summary.csv")))

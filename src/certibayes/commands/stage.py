@@ -1,0 +1,105 @@
+"""`certibayes simulate|gather|train|...`: one job, as a rule starts it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from certibayes.config import ConfigError
+from certibayes.config.jobs import (
+    AttackJob,
+    CertifyJob,
+    EvaluateJob,
+    GatherJob,
+    Job,
+    ModelJob,
+    ReportJob,
+    SimulateJob,
+)
+from certibayes.layout import Layout
+from certibayes.process import Interrupted, die_with_parent
+from certibayes.workflow.plan import TRACKING_VARIABLE
+
+JOBS: dict[str, type[Job] | type[ReportJob]] = {
+    "simulate": SimulateJob,
+    "gather": GatherJob,
+    "train": ModelJob,
+    "retrain": ModelJob,
+    "attack": AttackJob,
+    "certify": CertifyJob,
+    "evaluate": EvaluateJob,
+    "report": ReportJob,
+}
+TERMINATED = 143
+RESULTS = Path("results")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    declare(parser, required=True)
+
+
+def declare(parser: argparse.ArgumentParser, required: bool) -> None:
+    """Declare the options of a stage; where the tracking settings come from is the environment."""
+    parser.add_argument("--job", required=required, help="the job as JSON, or - for stdin")
+    parser.add_argument("--code", required=required, help="code digest of the job")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--log", required=required, type=Path)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run one job; 143 after SIGTERM, when a checkpoint was left for the retry."""
+    die_with_parent()
+    configure_logging(args.log)
+    job = parse_job(args.command, args.job, os.environ.get(TRACKING_VARIABLE))
+    _set_threads(args.threads)
+    stage = import_module(f"certibayes.stages.{args.command}")
+    try:
+        stage.run(job, Layout(RESULTS / job.study), code=args.code)
+    except ConfigError as error:
+        logging.getLogger(__name__).error("%s", error)
+        return 1
+    except Interrupted as error:
+        logging.getLogger(__name__).warning("interrupted: %s", error)
+        return TERMINATED
+    return 0
+
+
+def parse_job(command: str, text: str, tracking: str | None) -> Job | ReportJob:
+    """Return the job of a stage from its `job` param and the tracking settings beside it.
+
+    Raises:
+        ConfigError: if there are no tracking settings.
+    """
+    if tracking is None:
+        raise ConfigError(f"{TRACKING_VARIABLE}: got nothing; allowed: tracking settings as JSON")
+    values = json.loads(sys.stdin.read() if text == "-" else text)
+    values["tracking"] = json.loads(tracking)
+    job: Job | ReportJob = TypeAdapter(JOBS[command]).validate_python(values)
+    return job
+
+
+def configure_logging(path: Path) -> None:
+    """Send this package's records to the job's log file, and to stderr as short lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = logging.FileHandler(path, mode="w")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    terminal = logging.StreamHandler()
+    terminal.setFormatter(logging.Formatter(f"[{path.stem}] %(message)s"))
+    logger = logging.getLogger("certibayes")
+    logger.setLevel(logging.INFO)
+    logger.handlers = [file, terminal]
+    logger.propagate = False
+
+
+def _set_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)

@@ -1,0 +1,69 @@
+"""`certibayes sync`: bring the tracking store to what the journals say."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from certibayes.address import Session, TrackingError, workflow_base
+from certibayes.config import load
+from certibayes.config.study import Study
+from certibayes.layout import Layout
+from certibayes.preparation import connect, prepare, warn_unreachable
+from certibayes.reporting import journals, sync
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="study file")
+    moment = parser.add_mutually_exclusive_group()
+    moment.add_argument(
+        "--prepare", action="store_true", help="make database, experiment and parent run, no more"
+    )
+    moment.add_argument(
+        "--close",
+        choices=("FINISHED", "FAILED", "KILLED"),
+        help="replay what is missing, then end the parent run and runs whose process is gone",
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Replay the journals of runs that the store lacks; 1 if the store cannot be reached."""
+    study = load(args.config)
+    layout = Layout(workflow_base(Layout(Path("results") / study.study)) / "results" / study.study)
+    if study.tracking.mode == "off":
+        print("tracking is off: tracking.mode in the study file")
+        return 0
+    if args.prepare:
+        return _prepare(study, layout)
+    return _replay(study, layout, args.close)
+
+
+def _prepare(study: Study, layout: Layout) -> int:
+    try:
+        prepare(study.tracking, study.study, layout)
+    except TrackingError as error:
+        print(f"tracking.mode is strict: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _replay(study: Study, layout: Layout, status: str | None) -> int:
+    strict = study.tracking.mode == "strict"
+    try:
+        session = Session.read(layout)
+        if status is None and (session is None or not session.reachable):
+            prepare(study.tracking, study.study, layout)
+        store = connect(study.tracking, study.study, layout)
+        if store is None:
+            raise TrackingError("not reachable when the workflow started")
+        done = sync(store, layout)
+        ended = store.close(status) if status is not None else []
+    except TrackingError as error:
+        warn_unreachable(layout, error)
+        return 1 if strict or status is None else 0
+    waiting = len(journals(layout))
+    if done or ended or status is None:
+        print(f"{done} journals replayed, {len(ended)} lost runs ended, {waiting} of living jobs")
+    return 0

@@ -1,0 +1,83 @@
+"""`certibayes trace FILE`: from a result to its run, inputs, code and commit."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from certibayes.io import read_json, sha256_of
+from certibayes.journal import KEY_LENGTH, SENT
+
+RUN = "run.json"
+STATE = ".state"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    parser.add_argument("file", type=Path, help="a result, its folder, or its run.json")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Print where a result comes from; 1 if a file differs from what the run saw, 2 if no run."""
+    record = _record_of(args.file.resolve())
+    if record is None:
+        print(f"{args.file}: no {RUN} in this folder or above it", file=sys.stderr)
+        return 2
+    run = read_json(record)
+    run["run_id"] = run["run_id"] or _replayed(record, run)
+    for name in ("run_id", "key", "stage", "attempt", "resumed_from", "code", "git_commit"):
+        print(f"{name:<13}{_text(run.get(name))}{_dirty(run) if name == 'git_commit' else ''}")
+    print(f"{'seconds':<13}{run['seconds']:.1f}")
+    base = _base_of(record)
+    same = [_check("input", base / name, name, digest) for name, digest in run["inputs"].items()]
+    same += [
+        _check("output", record.parent / name, name, digest)
+        for name, digest in run["outputs"].items()
+    ]
+    return 0 if all(same) else 1
+
+
+def _record_of(path: Path) -> Path | None:
+    if path.name == RUN:
+        return path if path.exists() else None
+    for folder in (path, *path.parents):
+        if (folder / RUN).is_file():
+            return folder / RUN
+        if (folder / STATE).is_dir():
+            return None
+    return None
+
+
+def _base_of(record: Path) -> Path:
+    """Return the workflow's folder: inputs are relative to it; a study's folder has a state."""
+    for folder in record.parents:
+        if (folder / STATE).is_dir():
+            return folder.parent.parent
+    return Path.cwd()
+
+
+def _replayed(record: Path, run: dict[str, Any]) -> str | None:
+    """Return the run that a later `sync` opened for a job that had no tracking server."""
+    state = next((f / STATE for f in record.parents if (f / STATE).is_dir()), None)
+    name = f"*/{run['key'][:KEY_LENGTH]}.{run['attempt']}{SENT}"
+    markers = [] if state is None else sorted(state.glob(name))
+    return read_json(markers[0])["run_id"] if markers else None
+
+
+def _text(value: Any) -> str:
+    return "none" if value is None else str(value)
+
+
+def _dirty(run: dict[str, Any]) -> str:
+    return " with uncommitted changes" if run.get("git_dirty") == "true" else ""
+
+
+def _check(role: str, path: Path, name: str, digest: str) -> bool:
+    if not path.is_file():
+        verdict = "missing"
+    else:
+        verdict = "same" if sha256_of(path) == digest else "CHANGED"
+    print(f"{role:<7}{verdict:<8}{digest[:16]}  {name}")
+    return verdict == "same"

@@ -1,0 +1,240 @@
+"""The code digest of a job: changes exactly when code that can change the job's result changes.
+
+It is the sha256 of the syntax trees (no comments, no docstrings) of the static import closure of
+the job's stage module and of the plug-ins that its slice of the config names, plus the fixed shard
+size of its task. Imports inside functions count, imports under `if TYPE_CHECKING` do not.
+
+Left out, because nothing they do reaches a result: the config package and the layout (values and
+paths stand in the rule already), the registry (a job names its plug-ins), tracking, journals,
+checkpoints and attempts, locking, the command line, the workflow package, and, for all jobs but the
+report, the report code. Code of other packages is left out too: force a re-run after an upgrade.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from certibayes import registry
+from certibayes.config.defenses import RobustLikelihood
+from certibayes.config.jobs import (
+    AttackJob,
+    CertifyJob,
+    EvaluateJob,
+    GatherJob,
+    Job,
+    ModelJob,
+    ReportJob,
+    SimulateJob,
+)
+
+PACKAGE = "certibayes"
+LEFT_OUT = frozenset(
+    f"{PACKAGE}.{name}"
+    for name in (
+        "address",
+        "attempt",
+        "checkpoint",
+        "cli",
+        "commands",
+        "config",
+        "digest",
+        "flock",
+        "journal",
+        "layout",
+        "locking",
+        "preparation",
+        "process",
+        "provenance",
+        "registry",
+        "reporting",
+        "resumption",
+        "tracking",
+        "workflow",
+    )
+)
+REPORT = f"{PACKAGE}.report"
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+PREDICTIVE_BOUNDS = f"{PACKAGE}.bnn.predictive_bounds"
+
+
+def code_digest(job: Job | ReportJob, source: Path | None = None) -> str:
+    """Return the code digest of one job, 16 hexadecimal digits.
+
+    Args:
+        job: the job's slice of the config.
+        source: folder that holds the package's modules; None = the imported package.
+    """
+    source = source or Path(__file__).parent
+    digest = hashlib.sha256()
+    for module in closure(job, source):
+        digest.update(f"{module} {_tree_digest(source, module)}\n".encode())
+    if isinstance(job, Job):
+        digest.update(f"shard size {job.task_spec.shard_size}".encode())
+    return digest.hexdigest()[:16]
+
+
+def closure(job: Job | ReportJob, source: Path | None = None) -> tuple[str, ...]:
+    """Return the sorted names of the modules that decide a job's result."""
+    source = source or Path(__file__).parent
+    left_out = LEFT_OUT if isinstance(job, ReportJob) else LEFT_OUT | {REPORT}
+    return _closure(source, frozenset(roots(job)), left_out)
+
+
+def roots(job: Job | ReportJob) -> tuple[str, ...]:
+    """Return the modules at which a job's closure starts: its stage and its plug-ins.
+
+    Jobs on a model start at the gather stage too: they read the test pairs and units it wrote, and
+    rules take those as `ancient` files, so that a new shard re-runs nothing else.
+    """
+    if isinstance(job, ReportJob):
+        return (_stage("report"),)
+    task = registry.module_of("task", job.task_spec.kind)
+    if isinstance(job, SimulateJob):
+        return (_stage("simulate"), task)
+    if isinstance(job, GatherJob):
+        return (_stage("gather"), task)
+    assert isinstance(job, ModelJob)
+    common = (_stage("gather"), task, *_model_roots(job))
+    if isinstance(job, AttackJob):
+        attack = registry.module_of("attack", job.attack_spec.kind)
+        objective = registry.module_of("objective", job.attack_spec.objective)
+        return (_stage("attack"), *common, attack, objective)
+    if isinstance(job, CertifyJob):
+        certificate = registry.module_of("certificate", job.certificate_spec.kind)
+        return (_stage("certify"), *common, certificate, _bounds_root(job))
+    if isinstance(job, EvaluateJob):
+        return (_stage("evaluate"), *common)
+    defense = registry.module_of("defense", job.defense_spec.kind)
+    stage = _stage("train" if job.defense == "none" else "retrain")
+    bounds = (_bounds_root(job),) if isinstance(job.defense_spec, RobustLikelihood) else ()
+    return (stage, *common, defense, *bounds)
+
+
+def _stage(name: str) -> str:
+    return f"{PACKAGE}.stages.{name}"
+
+
+def _model_roots(job: ModelJob) -> tuple[str, ...]:
+    spec = job.model_spec
+    inference = registry.module_of("inference", spec.inference.kind)
+    if spec.estimator is not None:
+        return (registry.module_of("estimator", spec.estimator.kind), inference)
+    assert spec.network is not None
+    return (registry.module_of("network", spec.network.kind), inference)
+
+
+def _bounds_root(job: ModelJob) -> str:
+    estimator = job.model_spec.estimator
+    if estimator is None:
+        return PREDICTIVE_BOUNDS
+    return registry.module_of("estimator_bounds", estimator.kind)
+
+
+@cache
+def _closure(source: Path, start: frozenset[str], left_out: frozenset[str]) -> tuple[str, ...]:
+    found: set[str] = set()
+    waiting = sorted(start)
+    while waiting:
+        module = waiting.pop()
+        if module in found or _is_left_out(module, left_out):
+            continue
+        if _file(source, module) is None:
+            raise FileNotFoundError(f"{module}: no such module in {source}")
+        found.add(module)
+        waiting.extend(_imports(source, module))
+        waiting.extend(name for name in _packages(module) if _file(source, name) is not None)
+    return tuple(sorted(found))
+
+
+def _is_left_out(module: str, left_out: frozenset[str]) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in left_out)
+
+
+def _packages(module: str) -> list[str]:
+    parts = module.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts))]
+
+
+@cache
+def _file(source: Path, module: str) -> Path | None:
+    base = source.joinpath(*module.split(".")[1:])
+    for path in (base / "__init__.py", base.with_name(f"{base.name}.py")):
+        if path.is_file():
+            return path
+    return None
+
+
+@cache
+def _tree(source: Path, module: str) -> ast.Module:
+    path = _file(source, module)
+    assert path is not None
+    tree = ast.parse(path.read_bytes(), filename=str(path))
+    _remove_docstrings(tree)
+    return tree
+
+
+@cache
+def _tree_digest(source: Path, module: str) -> str:
+    return hashlib.sha256(ast.dump(_tree(source, module)).encode()).hexdigest()
+
+
+@cache
+def _imports(source: Path, module: str) -> tuple[str, ...]:
+    path = _file(source, module)
+    assert path is not None
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    names: set[str] = set()
+    for statement in _statements(_tree(source, module)):
+        if isinstance(statement, ast.Import):
+            names.update(alias.name for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom):
+            origin = _origin(statement, package)
+            names.add(origin)
+            names.update(f"{origin}.{alias.name}" for alias in statement.names)
+    own = (name for name in names if name == PACKAGE or name.startswith(f"{PACKAGE}."))
+    return tuple(sorted(name for name in own if _file(source, name) is not None))
+
+
+def _origin(node: ast.ImportFrom, package: str) -> str:
+    if node.level == 0:
+        return node.module or ""
+    parents = package.split(".")
+    base = parents[: len(parents) - node.level + 1]
+    return ".".join([*base, node.module] if node.module else base)
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Walk the statements below a node but those that only type checkers see."""
+    for name in BLOCKS:
+        if name == "body" and isinstance(node, ast.If) and _is_type_checking(node.test):
+            continue
+        block = getattr(node, name, None)
+        for statement in block if isinstance(block, list) else ():
+            yield statement
+            yield from _statements(statement)
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    return "TYPE_CHECKING" in (getattr(test, "id", None), getattr(test, "attr", None))
+
+
+def _remove_docstrings(node: ast.AST) -> None:
+    """Remove strings that stand alone as statements: docstrings of anything, attributes too."""
+    for name in BLOCKS:
+        block = getattr(node, name, None)
+        if isinstance(block, list):
+            block[:] = [statement for statement in block if not _is_docstring(statement)]
+            for statement in block:
+                _remove_docstrings(statement)
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )

@@ -1,0 +1,47 @@
+"""What happens around an execution: lock the study, echo it, open and close its run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from certibayes.locking import HOLDER_VARIABLE, StudyLock, StudyLockedError
+from certibayes.workflow.plan import Plan
+
+ECHO = "study.json"
+
+
+def begin(plan: Plan, study_file: Path) -> None:
+    """Take the study's lock, write the resolved study and prepare tracking.
+
+    The lock is taken here only if the parent process, `certibayes run`, does not hold it; it is
+    held until this process ends.
+
+    Raises:
+        WorkflowError: if another workflow runs this study, or tracking is strict and unreachable.
+    """
+    folder = Path(plan.root)
+    if os.environ.get(HOLDER_VARIABLE) != str(os.getppid()):
+        try:
+            StudyLock(folder).acquire()
+        except StudyLockedError as error:
+            raise WorkflowError(str(error)) from None
+    (folder / ECHO).write_text(plan.study.model_dump_json(indent=2) + "\n")
+    if _sync(plan, study_file, "--prepare") != 0:
+        raise WorkflowError("tracking could not be prepared; nothing was run")
+
+
+def finish(plan: Plan, study_file: Path, status: str) -> None:
+    """Close the study's run with the status of this execution."""
+    _sync(plan, study_file, "--close", status)
+
+
+def _sync(plan: Plan, study_file: Path, *arguments: str) -> int:
+    if plan.study.tracking.mode == "off":
+        return 0
+    command = [sys.executable, "-m", "certibayes", "sync", "--config", str(study_file), *arguments]
+    return subprocess.run(command, check=False).returncode

@@ -1,0 +1,158 @@
+"""A study seen from Snakemake: for every rule and its wildcards, the files and the two params."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from certibayes.config import ConfigError, Study
+from certibayes.config.jobs import (
+    Job,
+    ModelJob,
+    ReportJob,
+    attack_job,
+    base_models,
+    certify_job,
+    gather_jobs,
+    model_job,
+    model_jobs,
+    report_job,
+    simulate_job,
+)
+from certibayes.digest import code_digest
+from certibayes.layout import MODEL, REFERENCE, SHARD, Layout
+
+TRACKING_VARIABLE = "CERTIBAYES_TRACKING"
+TRACKING_OUT: Any = {"tracking": True, "models": {"__all__": {"tracking"}}}
+
+
+class Plan:
+    """Answers the rules' questions about one study.
+
+    Attributes:
+        root: the study's folder, `results/<study>`.
+        logs: folder of its log and benchmark files.
+        shard, reference, model: path patterns with wildcards, below `root`.
+        shard_logs, reference_logs, model_logs: the same below `logs`.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.root = f"results/{study.study}"
+        self.logs = f"logs/{study.study}"
+        self.layout = Layout(Path(self.root))
+        self.shard, self.shard_logs = f"{self.root}/{SHARD}", f"{self.logs}/{SHARD}"
+        self.reference = f"{self.root}/{REFERENCE}"
+        self.reference_logs = f"{self.logs}/{REFERENCE}"
+        self.model, self.model_logs = f"{self.root}/{MODEL}", f"{self.logs}/{MODEL}"
+        self._models = {_key(job): job for job in model_jobs(study)}
+        self._bases = {_key(job): job for job in base_models(study)}
+        self._gathers = {job.task: job for job in gather_jobs(study)}
+
+    def slice(self, rule: str) -> Callable[[Any], str]:
+        """Return the function of the wildcards that gives a rule's `job` param, JSON."""
+        return partial(self._slice, rule)
+
+    def code(self, rule: str) -> Callable[[Any], str]:
+        """Return the function of the wildcards that gives a rule's `code` param, the digest."""
+        return partial(self._code, rule)
+
+    def job(self, rule: str, wildcards: Any) -> Job | ReportJob:
+        """Return the job of a rule.
+
+        Raises:
+            ConfigError: if the study has no such job.
+        """
+        if rule == "report":
+            return report_job(self.study)
+        if rule == "simulate":
+            return simulate_job(self.study, self._gather(wildcards).task, int(wildcards.shard))
+        if rule == "gather":
+            return self._gather(wildcards)
+        if rule == "train":
+            return _find(self._bases, wildcards)
+        model = _find(self._models, wildcards)
+        if rule == "retrain":
+            return model_job(model)
+        if rule == "attack":
+            return attack_job(model, _name(model.attacks, wildcards.attack))
+        if rule == "certify":
+            return certify_job(model, _name(model.certificates, wildcards.certificate))
+        return model
+
+    def task_shards(self, wildcards: Any) -> list[str]:
+        """Return the files of all shards of a task."""
+        job = self._gather(wildcards)
+        return self._shard_files(job, job.shards)
+
+    def model_shards(self, wildcards: Any) -> list[str]:
+        """Return the files of the shards that a model's budget needs."""
+        job = self._gather(wildcards)
+        return self._shard_files(job, job.task_spec.shards(int(wildcards.budget)))
+
+    def base_weights(self, wildcards: Any) -> list[str]:
+        """Return the files of the undefended model that retraining starts from, if it does."""
+        if not _find(self._models, wildcards).defense_spec.warm_start:
+            return []
+        base = _find(self._bases, wildcards, defense="none")
+        return [
+            f"{self.layout.weights(base)}/{n}" for n in ("weights.safetensors", "manifest.json")
+        ]
+
+    def findings(self, wildcards: Any) -> list[str]:
+        """Return the files of all attacks and certificates of a model."""
+        job = _find(self._models, wildcards)
+        attacks = [f"{self.layout.attack(job, name)}/attack.npz" for name in job.attacks]
+        certificates = [
+            f"{self.layout.certify(job, name)}/certificate.npz" for name in job.certificates
+        ]
+        return attacks + certificates
+
+    def evaluations(self, file: str) -> list[str]:
+        """Return one file of every model's evaluation."""
+        return [f"{self.layout.evaluate(job)}/{file}" for job in self._models.values()]
+
+    def references(self) -> list[str]:
+        """Return the test pairs of every task."""
+        return [f"{self.layout.reference(job)}/test.npz" for job in self._gathers.values()]
+
+    def _slice(self, rule: str, wildcards: Any) -> str:
+        return self.job(rule, wildcards).model_dump_json(exclude=TRACKING_OUT)
+
+    def _code(self, rule: str, wildcards: Any) -> str:
+        return code_digest(self.job(rule, wildcards))
+
+    def _gather(self, wildcards: Any) -> Any:
+        return self._gathers[_name(self._gathers, wildcards.task)]
+
+    def _shard_files(self, job: Job, shards: int) -> list[str]:
+        names = ("x.npy", "target.npy", "valid.npy")
+        return [
+            f"{self.layout.shard(job, shard)}/{name}" for shard in range(shards) for name in names
+        ]
+
+
+def _key(job: ModelJob) -> tuple[str, str, str, str, str]:
+    return (job.task, str(job.budget), job.model, job.defense, str(job.seed))
+
+
+def _find(models: dict[Any, Any], wildcards: Any, defense: str | None = None) -> Any:
+    key = (
+        wildcards.task,
+        wildcards.budget,
+        wildcards.model,
+        defense or wildcards.defense,
+        wildcards.seed,
+    )
+    if key not in models:
+        known = "; ".join(" ".join(known) for known in models)
+        raise ConfigError(f"no model {' '.join(key)} in this study; allowed: {known}")
+    return models[key]
+
+
+def _name(known: dict[str, Any], name: str) -> str:
+    if name not in known:
+        raise ConfigError(f"got {name!r}; allowed in this study: {', '.join(known) or 'nothing'}")
+    return name

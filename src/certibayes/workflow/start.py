@@ -1,0 +1,59 @@
+"""What happens when the Snakefile is read: find the study, validate it, prepare the environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+from snakemake.exceptions import WorkflowError
+
+from certibayes.config import ConfigError, load
+from certibayes.workflow.plan import TRACKING_VARIABLE, Plan
+
+DEFAULT = "config.yaml"
+SOURCE_VARIABLE = "CERTIBAYES_SOURCE"
+
+
+def prepare_environment(basedir: str | Path) -> None:
+    """Let jobs find this interpreter's commands, and conda environments this package's source."""
+    commands = str(Path(sys.executable).parent)
+    path = os.environ.get("PATH", "").split(os.pathsep)
+    if path[0] != commands:
+        os.environ["PATH"] = os.pathsep.join([commands, *path])
+    os.environ[SOURCE_VARIABLE] = str(basedir)
+
+
+def load_plan(
+    basedir: str | Path, files: Sequence[str | Path], merged: Mapping[str, object]
+) -> tuple[Path, Plan]:
+    """Return the study file that Snakemake was given (default `config.yaml`) and its plan.
+
+    Jobs find the tracking settings in the environment: as a param they would re-run everything.
+
+    Args:
+        basedir: folder of the Snakefile.
+        files: Snakemake's `--configfile` values.
+        merged: Snakemake's config: the file's keys and those of `--config`.
+
+    Raises:
+        WorkflowError: if the study may not run; one line per finding.
+    """
+    if len(files) > 1:
+        names = ", ".join(str(file) for file in files)
+        raise WorkflowError(f"--configfile: got {names}; allowed: one study file")
+    path = Path(files[0]) if files else Path(basedir) / DEFAULT
+    try:
+        study = load(path)
+    except ConfigError as error:
+        raise WorkflowError(str(error)) from None
+    of_file = yaml.safe_load(path.read_text()) if files else {}
+    overrides = [key for key, value in merged.items() if of_file.get(key) != value]
+    if overrides:
+        raise WorkflowError(
+            f"--config: got {', '.join(overrides)}; allowed: nothing, a study is its file"
+        )
+    os.environ[TRACKING_VARIABLE] = study.tracking.model_dump_json()
+    return path, Plan(study)
