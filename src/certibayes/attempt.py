@@ -38,6 +38,7 @@ def attempt(
     *,
     inputs: Sequence[Path],
     outputs: Path,
+    parts: Sequence[str] = (".",),
     state_key: BaseModel | None = None,
     tracked: bool = True,
 ) -> Attempt:
@@ -53,7 +54,8 @@ def attempt(
         code: code digest.
         layout: paths of the study.
         inputs: files that the job reads.
-        outputs: folder of everything the job writes.
+        outputs: folder of everything the job writes, and of its `run.json`.
+        parts: files and folders below `outputs` that are the job's own, where others write too.
         state_key: what decides which finished parts are of use, when that is less than the job.
         tracked: False for jobs without a run of their own.
 
@@ -61,7 +63,7 @@ def attempt(
         FileNotFoundError: if an input is missing.
         LockHeldError: on entering, if another attempt of this job still runs after a minute.
     """
-    return Attempt(stage, job, code, layout, inputs, outputs, state_key, tracked)
+    return Attempt(stage, job, code, layout, inputs, outputs, parts, state_key, tracked)
 
 
 class Attempt:
@@ -83,11 +85,13 @@ class Attempt:
         layout: Layout,
         inputs: Sequence[Path],
         outputs: Path,
+        parts: Sequence[str],
         state_key: BaseModel | None,
         tracked: bool,
     ) -> None:
         self.stage, self.job, self.code, self.layout = stage, job, code, layout
         self.outputs = outputs
+        self.parts = parts
         self.tracked = tracked
         self.base = workflow_base(layout)
         self.inputs = {self._relative(path): sha256_of(path) for path in inputs}
@@ -244,9 +248,10 @@ class Attempt:
             self.checkpoint.remove()
 
     def _digests(self) -> dict[str, str]:
-        files = (path for path in sorted(self.outputs.rglob("*")) if path.is_file())
+        own = [self.outputs / part for part in self.parts]
+        files = sorted(path for part in own for path in [part, *part.rglob("*")])
         return {
             str(path.relative_to(self.outputs)): sha256_of(path)
             for path in files
-            if path.name != RUN
+            if path.is_file() and path.name != RUN
         }

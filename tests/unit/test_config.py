@@ -173,6 +173,24 @@ def refused(tmp_path, path, value):
             {"kind": "fisher", "beta": 1.0},
             ("defenses.none: got 'none'", "built in"),
         ),
+        (
+            ("experiments", 1, "evaluation"),
+            {"observations": 501},
+            ("experiments.1.evaluation.observations: got 501", "1 to 500, the test pairs"),
+        ),
+        (
+            ("evaluation",),
+            {"report_draws": 100, "c2st_draws": 50},
+            ("evaluation.coverage_draws: got 500", "1 to 100, the value of report_draws"),
+        ),
+        (
+            ("certificates", "pgd"),
+            {
+                "kind": "decision",
+                "perturbation": {"norm": "linf", "unit": "raw", "epsilons": [0.1]},
+            },
+            ("certificates.pgd: got 'pgd'", "a name that no attack has"),
+        ),
         (("attacks", "pgd", "objective"), None, ("attacks.pgd.objective: got None", "forward_kl")),
     ],
 )
@@ -233,3 +251,12 @@ def test_the_schema_is_json_and_forbids_unknown_keys():
     schema = json.loads(json.dumps(json_schema()))
     assert schema["additionalProperties"] is False
     assert schema["$defs"]["PGD"]["additionalProperties"] is False
+
+
+def test_experiments_on_one_model_agree_on_its_evaluation(tmp_path):
+    study = yaml.safe_load(yaml.safe_dump(STUDY))
+    study["experiments"].append({**study["experiments"][0], "evaluation": {"observations": 7}})
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(study))
+    with pytest.raises(ConfigError, match=r"experiments\.2\.evaluation: .* one evaluation for all"):
+        load(path)

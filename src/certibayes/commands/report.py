@@ -33,24 +33,28 @@ def check(folder: Path) -> int:
     """Print every broken invariant of a study and return 1 if there is one, else 0.
 
     Raises:
-        ConfigError: if the study has no report yet, or its report checked nothing.
+        ConfigError: if the study has no report yet, or is malformed.
     """
+    from certibayes.report.invariants import broken
+
     path = folder / "invariants.json"
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; run the study first")
-    invariants = json.loads(path.read_text())
-    broken = [one for one in invariants if not one["holds"]]
-    for one in broken:
-        place = f"{one['scope']}, {one['norm']} {one['epsilon']} {one['unit']}"
-        print(f"BROKEN {one['name']} ({place}): {one['detail']}", file=sys.stderr)
-    print(f"invariants of {folder}: {len(invariants) - len(broken)} of {len(invariants)} hold")
-    return 1 if broken else 0
+    count = len(json.loads(path.read_text()))
+    found = broken(path)
+    for line in found:
+        print(f"BROKEN {line}", file=sys.stderr)
+    print(f"invariants of {folder}: {count - len(found)} of {count} hold")
+    return 1 if found else 0
 
 
 def print_summary(folder: Path) -> None:
-    """Print the study's summary table."""
+    """Print the study's summary table and the posteriors of real observations."""
     import pandas as pd
 
+    from certibayes.report.posterior_table import render_posteriors
     from certibayes.report.table import render
 
     print(render(pd.read_csv(folder / "summary.csv")))
+    for path in sorted((folder / "report").glob("posterior_*.csv")):
+        print(render_posteriors(pd.read_csv(path)))

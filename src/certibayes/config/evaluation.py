@@ -14,5 +14,5 @@ class Evaluation(Spec):
     """Fresh draws of theta that report a divergence: never those that selected an iterate."""
     coverage_draws: PositiveInt = 500
     c2st_observations: PositiveInt = 3
-    c2st_draws: PositiveInt = 1_000
+    c2st_draws: PositiveInt = 500
     ece_bins: PositiveInt = 15

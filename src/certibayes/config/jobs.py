@@ -120,7 +120,7 @@ def _evaluate_job(study: Study, experiment: Experiment, defense: str, seed: int)
         seed=seed,
         attacks={name: study.attacks[name] for name in experiment.attacks},
         certificates={name: study.certificates[name] for name in experiment.certificates},
-        evaluation=study.evaluation,
+        evaluation=experiment.evaluation or study.evaluation,
     )
 
 

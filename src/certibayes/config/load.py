@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from certibayes.config.checks import findings
 from certibayes.config.errors import ConfigError, describe
 from certibayes.config.study import Study
 
@@ -30,10 +31,14 @@ def load(path: str | Path) -> Study:
         raise ConfigError(f"{path}: got {data!r}; allowed: a mapping of keys")
     data = {key: value for key, value in data.items() if not str(key).startswith("x-")}
     try:
-        return Study.model_validate(data)
+        study = Study.model_validate(data)
     except ValidationError as error:
         lines = describe(error, data, Study).splitlines()
-        raise ConfigError("\n".join(f"{path}: {line}" for line in lines)) from None
+    else:
+        lines = findings(study)
+        if not lines:
+            return study
+    raise ConfigError("\n".join(f"{path}: {line}" for line in lines))
 
 
 def json_schema() -> dict[str, Any]:

@@ -17,12 +17,14 @@ class TaskSpec(Spec):
     Attributes:
         form: what is inferred, theta ("posterior") or a label ("classification").
         shard_size: rows of one shard; fixed per task, so a larger budget only adds shards.
+        test_pairs: test observations with their thetas or labels.
         rows: rows that exist, for a data set; None for a simulator.
     """
 
     form: ClassVar[Form] = "posterior"
     shard_size: ClassVar[int]
     rows: ClassVar[int | None] = None
+    test_pairs: int
 
     def shards(self, budget: int) -> int:
         """Return how many shards a budget needs."""

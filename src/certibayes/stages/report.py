@@ -16,7 +16,10 @@ def run(job: ReportJob, layout: Layout, code: str) -> None:
         for folder in folders
         for name in ("metrics.csv", "items.npz", "coverage.csv", "posterior.npz")
     ]
-    with attempt("report", job, code, layout, inputs=inputs, outputs=layout.root) as run:
+    written = ("summary.csv", "invariants.json", layout.report.name)
+    with attempt(
+        "report", job, code, layout, inputs=inputs, outputs=layout.root, parts=written
+    ) as run:
         collected = summary.collect(folders)
         found = invariants.check(folders)
         layout.report.mkdir(parents=True, exist_ok=True)

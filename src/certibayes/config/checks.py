@@ -1,0 +1,105 @@
+"""What no single key shows: whether the parts that a study combines exist and fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from certibayes.config.attacks import FORM_OF_OBJECTIVE
+from certibayes.config.certificates import PosteriorShift
+from certibayes.config.errors import violation
+from certibayes.config.evaluation import Evaluation
+from certibayes.config.study import Experiment, Study
+from certibayes.config.tasks import BUILT_IN
+
+
+def findings(study: Study) -> list[str]:
+    """Return one line per finding, each with the key, the value and what is allowed."""
+    found = [
+        violation(f"certificates.{name}", name, "a name that no attack has")
+        for name in sorted(set(study.attacks) & set(study.certificates))
+    ]
+    if "none" in study.defenses:
+        found.append(violation("defenses.none", "none", "any other name; it is built in"))
+    for position, experiment in enumerate(study.experiments):
+        key = f"experiments.{position}"
+        found += list(_unknown(study, key, experiment)) or _misfits(study, key, experiment)
+    return list(dict.fromkeys(found or _disagreements(study)))
+
+
+def _unknown(study: Study, key: str, experiment: Experiment) -> Iterator[str]:
+    named: list[tuple[str, tuple[str, ...], Mapping[str, object]]] = [
+        ("task", (experiment.task,), {**study.tasks, **BUILT_IN}),
+        ("model", (experiment.model,), study.models),
+        ("defenses", experiment.defenses, {**study.defenses, "none": None}),
+        ("attacks", experiment.attacks, study.attacks),
+        ("certificates", experiment.certificates, study.certificates),
+    ]
+    for part, names, known in named:
+        yield from (violation(f"{key}.{part}", name, known) for name in names if name not in known)
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        yield from (violation(f"{key}.{part}", name, "each name once") for name in repeated)
+
+
+def _misfits(study: Study, key: str, experiment: Experiment) -> list[str]:
+    task, model = study.task(experiment.task), study.models[experiment.model]
+    if model.form != task.form:
+        fitting = [name for name, other in study.models.items() if other.form == task.form]
+        return [violation(f"{key}.model", experiment.model, fitting)]
+    found = []
+    for name in experiment.attacks:
+        objective = study.attacks[name].objective
+        if FORM_OF_OBJECTIVE[objective] != model.form:
+            fitting = [o for o, form in FORM_OF_OBJECTIVE.items() if form == model.form]
+            found.append(
+                f"{key}.attacks: got {name!r} with objective {objective!r}, which does not fit "
+                f"the {model.form} model {experiment.model!r}; allowed objectives: "
+                f"{', '.join(fitting)}"
+            )
+    for name in experiment.certificates:
+        if study.certificates[name].form != model.form:
+            fitting = [n for n, c in study.certificates.items() if c.form == model.form]
+            found.append(violation(f"{key}.certificates", name, fitting))
+    if task.rows is not None and experiment.budget > task.rows:
+        allowed = f"1 to {task.rows}, the rows of the data set"
+        found.append(violation(f"{key}.budget", experiment.budget, allowed))
+    return found + _sizes(study, key, experiment)
+
+
+def _sizes(study: Study, key: str, experiment: Experiment) -> list[str]:
+    evaluation = _evaluation(study, experiment)
+    place = "evaluation" if experiment.evaluation is None else f"{key}.evaluation"
+    pairs = study.task(experiment.task).test_pairs
+    found = []
+    if evaluation.observations > pairs:
+        allowed = f"1 to {pairs}, the test pairs of {experiment.task}"
+        found.append(violation(f"{place}.observations", evaluation.observations, allowed))
+    for name in ("coverage_draws", "c2st_draws"):
+        if getattr(evaluation, name) > evaluation.report_draws:
+            allowed = f"1 to {evaluation.report_draws}, the value of report_draws"
+            found.append(violation(f"{place}.{name}", getattr(evaluation, name), allowed))
+    return found
+
+
+def _disagreements(study: Study) -> Iterator[str]:
+    """Yield where experiments on one model contradict each other, or certificates their draws."""
+    evaluations: dict[tuple[str, int, str], Evaluation] = {}
+    draws: dict[tuple[str, int, str], int] = {}
+    for position, experiment in enumerate(study.experiments):
+        key = f"experiments.{position}"
+        model = (experiment.task, experiment.budget, experiment.model)
+        evaluation = _evaluation(study, experiment)
+        if evaluations.setdefault(model, evaluation) != evaluation:
+            allowed = "one evaluation for all experiments on the same task, budget and model"
+            yield violation(f"{key}.evaluation", evaluation.model_dump(), allowed)
+        for name in experiment.certificates:
+            spec = study.certificates[name]
+            if not isinstance(spec, PosteriorShift):
+                continue
+            if draws.setdefault(model, spec.comparison_draws) != spec.comparison_draws:
+                allowed = f"{draws[model]}, as the other certificates of the same model have"
+                value = spec.comparison_draws
+                yield violation(f"certificates.{name}.comparison_draws", value, allowed)
+
+
+def _evaluation(study: Study, experiment: Experiment) -> Evaluation:
+    return experiment.evaluation or study.evaluation
