@@ -15,6 +15,9 @@ prepare_environment(workflow.basedir)
 STUDY_FILE, PLAN = load_plan(workflow.basedir, workflow.configfiles, config)
 
 
+report: "rules/captions/workflow.rst"
+
+
 wildcard_constraints:
     task="[a-z][a-z0-9_]*",
     shard=r"\d+",

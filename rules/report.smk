@@ -19,10 +19,10 @@ rule report:
         run=f"{PLAN.root}/run.json",
         figures=report(
             directory(f"{PLAN.root}/report"),
-            patterns=["{name}.png"],
+            patterns=["{name}.png", "{name}.html", "{name}.csv"],
             caption="captions/figures.rst",
-            category="Figures",
-            labels={"figure": "{name}"},
+            category="Figures and tables",
+            labels={"content": "{name}"},
         ),
     log:
         f"{PLAN.logs}/report.log",

@@ -1,4 +1,6 @@
 rule simulate:
+    input:
+        [],
     output:
         multiext(f"{PLAN.shard}/", "target.npy", "x.npy", "valid.npy", "run.json"),
     log:

@@ -9,6 +9,7 @@ import os
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import TracebackType
 
 from pydantic import TypeAdapter
 
@@ -87,16 +88,27 @@ def parse_job(command: str, text: str, tracking: str | None) -> Job | ReportJob:
 
 
 def configure_logging(path: Path) -> None:
-    """Send this package's records to the job's log file, and to stderr as short lines."""
+    """Send this package's records and any traceback to the job's log file and to stderr.
+
+    A line on stderr starts with the job: the log's place below `logs/<study>/`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     file = logging.FileHandler(path, mode="w")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     terminal = logging.StreamHandler()
-    terminal.setFormatter(logging.Formatter(f"[{path.stem}] %(message)s"))
+    label = "/".join(path.with_suffix("").parts[2:]) or path.stem
+    terminal.setFormatter(logging.Formatter(f"[{label}] %(message)s"))
     logger = logging.getLogger("certibayes")
     logger.setLevel(logging.INFO)
     logger.handlers = [file, terminal]
     logger.propagate = False
+    sys.excepthook = _log_uncaught
+
+
+def _log_uncaught(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    logging.getLogger(__name__).error("the job failed", exc_info=(kind, error, traceback))
 
 
 def _set_threads(threads: int) -> None:
