@@ -50,7 +50,7 @@ class GaussianLinearSbibm(TaskSpec):
 class LynxHare(TaskSpec):
     """Lotka-Volterra with the Hudson's Bay pelt counts of 1900-1920 as observed input."""
 
-    shard_size: ClassVar[int] = 50_000
+    shard_size: ClassVar[int] = 100_000
     kind: Literal["lynx_hare"] = "lynx_hare"
     test_pairs: PositiveInt = 2_000
 
