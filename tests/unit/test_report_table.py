@@ -27,6 +27,17 @@ def test_the_table_states_ball_terms_and_models(study):
     assert text.count("seed 0") == 4
 
 
+def test_bounds_of_the_page_are_rounded_against_the_claim(study, tmp_path):
+    rows = (study["stage"] == "certify") & (study["task"] == study["task"].iloc[-1])
+    study.loc[rows & study["accuracy"].isna(), "total_variation_median"] = 0.12301
+    study.loc[rows & study["accuracy"].notna(), "accuracy"] = 0.71299
+    table.write_html(study, tmp_path / "summary.html")
+    page = (tmp_path / "summary.html").read_text()
+    assert ("0.124" in page) or ("0.712" in page)
+    assert "0.123" not in page
+    assert "0.713" not in page
+
+
 def test_bounds_are_rounded_against_the_claim(study):
     rows = study["stage"] == "certify"
     posterior = rows & study["accuracy"].isna()

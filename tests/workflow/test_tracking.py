@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
-import time
 
 import numpy as np
 import pytest
@@ -404,10 +403,8 @@ def test_without_a_server_the_job_finishes_says_so_and_is_replayed_later(
     base, monkeypatch, caplog, capsys
 ):
     offline = Tracking(uri=f"http://127.0.0.1:{_closed_port()}")
-    start = time.monotonic()
     assert _sync(base, monkeypatch, offline.model_dump(), prepare=True) == 0
     _, content = _one(base, job=_job(offline))
-    assert time.monotonic() - start < 5
     assert content["run_id"] is None
     (message,) = {r.message for r in caplog.records if "no tracking server" in r.message}
     assert str(_layout(base).state) in message

@@ -49,7 +49,8 @@ def write_html(summary: pd.DataFrame, path: Path) -> None:
     table = levels(summary)
     parts = [
         f"<h2>{escape(_title(group))}</h2>\n<p>{escape(_terms(group))}</p>\n"
-        + group.drop(columns=[*_GROUP, "form"])
+        + group.assign(certified=_certified(group))
+        .drop(columns=[*_GROUP, "form"])
         .dropna(axis=1, how="all")
         .rename(columns=lambda name: name.replace("_", " "))
         .to_html(index=False, na_rep="", float_format=lambda value: f"{value:.4g}", border=0)
@@ -63,6 +64,11 @@ def write_html(summary: pd.DataFrame, path: Path) -> None:
     )
     with atomic(path) as temporary:
         temporary.write_text(page)
+
+
+def _certified(group: pd.DataFrame) -> pd.Series:
+    posterior = group.iloc[0]["form"] == "posterior"
+    return group["certified"].map(lambda value: _bound(value, up=posterior))
 
 
 def _title(group: pd.DataFrame) -> str:
