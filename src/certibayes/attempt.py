@@ -183,6 +183,15 @@ class Attempt:
         self.journal.metrics(values, step)
         self.reporter.flush(after=SEND_SECONDS)
 
+    def stop_if_asked(self) -> None:
+        """End the attempt if SIGTERM has arrived; what lies in `state` serves the next one.
+
+        Raises:
+            Interrupted: if so.
+        """
+        if self.interruption.requested:
+            raise Interrupted(f"{self.stage} stopped; finished parts are kept in {self.state}")
+
     def params(self, values: Mapping[str, object]) -> None:
         """Record parameters beside those of the job.
 

@@ -385,6 +385,25 @@ def test_finished_parts_are_shared_by_jobs_with_equal_state_key(base):
     assert first != second
 
 
+def test_sigterm_ends_an_attempt_where_it_asks_and_its_parts_stay(base):
+    job, layout = _job(), _layout(base)
+    arguments = ("simulate", job, "c", layout)
+    keywords = {"inputs": [], "outputs": layout.reference(job), "tracked": False}
+
+    def stopped():
+        with attempt(*arguments, **keywords) as run:
+            run.stop_if_asked()
+            (run.state / "part").write_text("kept")
+            os.kill(os.getpid(), signal.SIGTERM)
+            run.stop_if_asked()
+
+    with pytest.raises(Interrupted, match="finished parts are kept"):
+        stopped()
+    assert not (layout.reference(job) / "run.json").exists()
+    with attempt(*arguments, **keywords) as run:
+        assert (run.state / "part").read_text() == "kept"
+
+
 def test_an_untracked_job_writes_run_json_and_no_run(base, monkeypatch):
     _, content = _one(base, tracked=False)
     assert content["run_id"] is None

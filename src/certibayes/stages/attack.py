@@ -42,9 +42,7 @@ def run(job: AttackJob, layout: Layout, code: str) -> None:
                 "selected": np.stack([arrays["selected"] for arrays in found]),
             },
         )
-        run.finished(
-            {"attack/objective_median": float(np.median(found[-1]["selected"]))} if found else {}
-        )
+        run.finished(_metrics(found[-1]))
 
 
 def _without_epsilons(job: AttackJob) -> AttackJob:
@@ -62,11 +60,13 @@ def _finished(
         save_arrays(path, {"x": x.numpy(), "selected": result.objective.double().numpy()})
     arrays = load_arrays(path)
     log.info("%s at %g: median %.4g", job.attack, epsilon, np.median(arrays["selected"]))
-    run.metrics(
-        {"attack/objective_median": float(np.median(arrays["selected"]))},
-        step=job.attack_spec.perturbation.epsilons.index(epsilon),
-    )
+    run.metrics(_metrics(arrays), step=job.attack_spec.perturbation.epsilons.index(epsilon))
+    run.stop_if_asked()
     return arrays
+
+
+def _metrics(arrays: dict[str, np.ndarray]) -> dict[str, float]:
+    return {"attack/objective_median": float(np.median(arrays["selected"]))}
 
 
 def _attack(job: AttackJob, layout: Layout, epsilon: float) -> tuple[Tensor, AttackResult]:

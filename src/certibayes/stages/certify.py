@@ -81,6 +81,7 @@ def _finished(
         np.mean(arrays["verdict"] == "certified"),
     )
     run.metrics(_metrics(arrays), step=grid.epsilons.index(epsilon))
+    run.stop_if_asked()
     return arrays
 
 

@@ -1,0 +1,206 @@
+"""The stages one after the other in one process, without Snakemake and without tracking."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from certibayes.config import load
+from certibayes.config.jobs import (
+    attack_job,
+    base_models,
+    certify_job,
+    gather_jobs,
+    model_job,
+    model_jobs,
+    report_job,
+    simulate_job,
+)
+from certibayes.io import load_arrays, read_json
+from certibayes.layout import Layout
+from certibayes.report.invariants import broken
+from certibayes.stages import (
+    attack,
+    certify,
+    evaluate,
+    gather,
+    report,
+    retrain,
+    simulate,
+    train,
+)
+
+BOX = {"norm": "linf", "unit": "feature_std"}
+PIXELS = {"norm": "linf", "unit": "raw"}
+TRAINING = {"epochs": 2, "batch_size": 64}
+STUDY = {
+    "study": "tiny",
+    "models": {
+        "maf": {"estimator": {"kind": "maf", "hidden": 16}, "training": TRAINING},
+        "gaussian": {"estimator": {"kind": "gaussian", "hidden": [16]}, "training": TRAINING},
+        "bnn": {
+            "network": {"kind": "mlp", "hidden": [16]},
+            "inference": {"kind": "bbb", "stored_samples": 4},
+            "training": TRAINING,
+        },
+    },
+    "defenses": {
+        "fisher": {"kind": "fisher", "beta": 0.01},
+        "robust": {"kind": "robust_likelihood", "perturbation": {**BOX, "epsilon": 0.02}},
+    },
+    "attacks": {
+        "noise": {
+            "kind": "noise",
+            "objective": "reverse_kl",
+            "perturbation": {**BOX, "epsilons": [0.02, 0.1]},
+        },
+        "pgd": {
+            "kind": "pgd",
+            "objective": "reverse_kl",
+            "perturbation": {**BOX, "epsilons": [0.02, 0.1]},
+            "steps": 3,
+        },
+        "pixels": {
+            "kind": "pgd",
+            "objective": "expected_loss",
+            "perturbation": {**PIXELS, "epsilons": [0.02, 0.1]},
+            "steps": 3,
+        },
+    },
+    "certificates": {
+        "shift": {
+            "kind": "posterior_shift",
+            "perturbation": {**BOX, "epsilons": [0.02, 0.1]},
+            "draws": 300,
+            "comparison_draws": 100,
+        },
+        "decision": {"kind": "decision", "perturbation": {**PIXELS, "epsilons": [0.02, 0.1]}},
+    },
+    "evaluation": {
+        "observations": 6,
+        "report_draws": 100,
+        "coverage_draws": 50,
+        "c2st_observations": 1,
+        "c2st_draws": 100,
+    },
+    "tracking": {"mode": "off"},
+    "experiments": [
+        {
+            "task": "gaussian_linear_sbibm",
+            "budget": 500,
+            "model": "maf",
+            "defenses": ["none", "robust"],
+            "attacks": ["noise", "pgd"],
+            "certificates": ["shift"],
+        },
+        {
+            "task": "lynx_hare",
+            "budget": 500,
+            "model": "gaussian",
+            "defenses": ["fisher"],
+            "attacks": ["pgd"],
+            "certificates": ["shift"],
+        },
+        {
+            "task": "digits",
+            "budget": 400,
+            "model": "bnn",
+            "defenses": ["none"],
+            "attacks": ["pixels"],
+            "certificates": ["decision"],
+        },
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A finished tiny study; returns the workflow's folder."""
+    folder = tmp_path_factory.mktemp("workflow")
+    study, layout = _study(folder, STUDY)
+    for job in gather_jobs(study):
+        for shard in range(job.shards):
+            simulate.run(simulate_job(study, job.task, shard), layout, "code")
+        gather.run(job, layout, "code")
+    for job in base_models(study):
+        train.run(job, layout, "code")
+    for job in model_jobs(study):
+        if job.defense != "none":
+            retrain.run(model_job(job), layout, "code")
+        for name in job.attacks:
+            attack.run(attack_job(job, name), layout, "code")
+        for name in job.certificates:
+            certify.run(certify_job(job, name), layout, "code")
+        evaluate.run(job, layout, "code")
+    report.run(report_job(study), layout, "code")
+    return folder
+
+
+def _study(folder, values):
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return load(path), Layout(folder / "results" / "tiny")
+
+
+def test_every_attack_and_certificate_has_a_row_per_epsilon_and_no_invariant_is_broken(folder):
+    _, layout = _study(folder, STUDY)
+    summary = pd.read_csv(layout.root / "summary.csv")
+    assert len(summary) == 2 * (1 + 4 + 2) + (1 + 2 + 2) + (1 + 2 + 2)
+    assert len(read_json(layout.root / "invariants.json")) > 30
+    assert broken(layout.root / "invariants.json") == []
+    shift = summary[summary["method"] == "shift"]
+    assert shift["kl_certified_median"].notna().sum() == 2
+    assert (shift["total_variation_median"] <= 1).all()
+
+
+def test_the_report_lists_what_it_wrote_and_nothing_else(folder):
+    _, layout = _study(folder, STUDY)
+    outputs = set(read_json(layout.root / "run.json")["outputs"])
+    assert {"summary.csv", "invariants.json", "report/curves_digits.png"} <= outputs
+    assert all(name.startswith("report/") or "/" not in name for name in outputs)
+
+
+def test_the_real_series_stands_beside_its_reference(folder):
+    _, layout = _study(folder, STUDY)
+    table = pd.read_csv(layout.report / "posterior_lynx_hare.csv")
+    alpha = table[(table["parameter"] == "alpha") & (table["method"] == "clean")]
+    assert alpha["reference_mean"].item() == pytest.approx(0.55, abs=0.02)
+    assert set(table["method"]) == {"clean", "pgd"}
+
+
+def test_steps_of_a_warm_start_include_those_of_the_base(folder):
+    study, layout = _study(folder, STUDY)
+    steps = {
+        (job.task, job.defense): read_json(layout.weights(job) / "manifest.json")["steps"]
+        for job in [*base_models(study), *model_jobs(study)]
+    }
+    assert steps["lynx_hare", "fisher"] == 2 * steps["lynx_hare", "none"]
+    robust, none = (steps["gaussian_linear_sbibm", name] for name in ("robust", "none"))
+    assert robust == none
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "stage", "job", "computed"),
+    [
+        ("attacks", "pgd", attack, attack_job, "_attack"),
+        ("certificates", "shift", certify, certify_job, "to_arrays"),
+    ],
+)
+def test_an_added_epsilon_computes_that_epsilon_alone(
+    folder, monkeypatch, section, name, stage, job, computed
+):
+    values = yaml.safe_load(yaml.safe_dump(STUDY))
+    values[section][name]["perturbation"]["epsilons"] = [0.02, 0.05, 0.1]
+    study, layout = _study(folder, values)
+    model = next(one for one in model_jobs(study) if one.defense == "robust")
+    kept = getattr(layout, "attack" if stage is attack else "certify")(model, name)
+    before = load_arrays(next(kept.glob("*.npz")))
+    calls = []
+    original = getattr(stage, computed)
+    monkeypatch.setattr(stage, computed, lambda *a: calls.append(a) or original(*a))
+    stage.run(job(model, name), layout, "code")
+    assert len(calls) == 1
+    after = load_arrays(next(kept.glob("*.npz")))
+    assert after["epsilons"].tolist() == [0.02, 0.05, 0.1]
+    field = "x" if stage is attack else "upper"
+    np.testing.assert_array_equal(after[field][[0, 2]], before[field])
