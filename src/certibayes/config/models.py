@@ -74,7 +74,7 @@ class BBBInference(Spec):
 
 
 AnyEstimator = Annotated[Gaussian | MAF, Field(discriminator="kind")]
-AnyNetwork = Annotated[MLP, Field(discriminator="kind")]
+AnyNetwork = MLP
 AnyInference = Annotated[MAPInference | BBBInference, Field(discriminator="kind")]
 
 
@@ -82,7 +82,7 @@ class Model(Spec):
     """A conditional distribution: `estimator` (of theta) or `network` (over labels), not both."""
 
     estimator: AnyEstimator | None = None
-    network: MLP | None = None
+    network: AnyNetwork | None = None
     inference: AnyInference = MAPInference()
     training: Training = Training()
     validation_fraction: OpenFraction = 0.05
