@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from pydantic import ValidationError
 from certibayes.config.checks import findings
 from certibayes.config.errors import ConfigError, describe
 from certibayes.config.study import Study
+
+ANCHORS = "^x-"
 
 
 def load(path: str | Path) -> Study:
@@ -29,7 +32,7 @@ def load(path: str | Path) -> Study:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: got {data!r}; allowed: a mapping of keys")
-    data = {key: value for key, value in data.items() if not str(key).startswith("x-")}
+    data = {key: value for key, value in data.items() if not re.match(ANCHORS, str(key))}
     try:
         study = Study.model_validate(data)
     except ValidationError as error:
@@ -42,8 +45,8 @@ def load(path: str | Path) -> Study:
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON schema of a study file."""
-    return Study.model_json_schema()
+    """Return the JSON schema of a study file; keys that start with `x-` hold YAML anchors."""
+    return Study.model_json_schema() | {"patternProperties": {ANCHORS: True}}
 
 
 def write_json_schema(path: Path) -> None:
