@@ -4,31 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from in_process import load_study, run_study
 
-from certibayes.config import load
 from certibayes.config.jobs import (
     attack_job,
     base_models,
     certify_job,
-    gather_jobs,
-    model_job,
     model_jobs,
-    report_job,
-    simulate_job,
 )
 from certibayes.io import load_arrays, read_json
-from certibayes.layout import Layout
 from certibayes.report.invariants import broken
-from certibayes.stages import (
-    attack,
-    certify,
-    evaluate,
-    gather,
-    report,
-    retrain,
-    simulate,
-    train,
-)
+from certibayes.stages import attack, certify
 
 BOX = {"norm": "linf", "unit": "feature_std"}
 PIXELS = {"norm": "linf", "unit": "raw"}
@@ -117,33 +103,12 @@ STUDY = {
 def folder(tmp_path_factory):
     """A finished tiny study; returns the workflow's folder."""
     folder = tmp_path_factory.mktemp("workflow")
-    study, layout = _study(folder, STUDY)
-    for job in gather_jobs(study):
-        for shard in range(job.shards):
-            simulate.run(simulate_job(study, job.task, shard), layout, "code")
-        gather.run(job, layout, "code")
-    for job in base_models(study):
-        train.run(job, layout, "code")
-    for job in model_jobs(study):
-        if job.defense != "none":
-            retrain.run(model_job(job), layout, "code")
-        for name in job.attacks:
-            attack.run(attack_job(job, name), layout, "code")
-        for name in job.certificates:
-            certify.run(certify_job(job, name), layout, "code")
-        evaluate.run(job, layout, "code")
-    report.run(report_job(study), layout, "code")
+    run_study(folder, STUDY)
     return folder
 
 
-def _study(folder, values):
-    path = folder / "study.yaml"
-    path.write_text(yaml.safe_dump(values))
-    return load(path), Layout(folder / "results" / "tiny")
-
-
 def test_every_attack_and_certificate_has_a_row_per_epsilon_and_no_invariant_is_broken(folder):
-    _, layout = _study(folder, STUDY)
+    _, layout = load_study(folder, STUDY)
     summary = pd.read_csv(layout.root / "summary.csv")
     assert len(summary) == 2 * (1 + 4 + 2) + (1 + 2 + 2) + (1 + 2 + 2)
     assert len(read_json(layout.root / "invariants.json")) > 30
@@ -154,14 +119,14 @@ def test_every_attack_and_certificate_has_a_row_per_epsilon_and_no_invariant_is_
 
 
 def test_the_report_lists_what_it_wrote_and_nothing_else(folder):
-    _, layout = _study(folder, STUDY)
+    _, layout = load_study(folder, STUDY)
     outputs = set(read_json(layout.root / "run.json")["outputs"])
     assert {"summary.csv", "invariants.json", "report/curves_digits.png"} <= outputs
     assert all(name.startswith("report/") or "/" not in name for name in outputs)
 
 
 def test_the_real_series_stands_beside_its_reference(folder):
-    _, layout = _study(folder, STUDY)
+    _, layout = load_study(folder, STUDY)
     table = pd.read_csv(layout.report / "posterior_lynx_hare.csv")
     alpha = table[(table["parameter"] == "alpha") & (table["method"] == "clean")]
     assert alpha["reference_mean"].item() == pytest.approx(0.55, abs=0.02)
@@ -169,7 +134,7 @@ def test_the_real_series_stands_beside_its_reference(folder):
 
 
 def test_steps_of_a_warm_start_include_those_of_the_base(folder):
-    study, layout = _study(folder, STUDY)
+    study, layout = load_study(folder, STUDY)
     steps = {
         (job.task, job.defense): read_json(layout.weights(job) / "manifest.json")["steps"]
         for job in [*base_models(study), *model_jobs(study)]
@@ -191,7 +156,7 @@ def test_an_added_epsilon_computes_that_epsilon_alone(
 ):
     values = yaml.safe_load(yaml.safe_dump(STUDY))
     values[section][name]["perturbation"]["epsilons"] = [0.02, 0.05, 0.1]
-    study, layout = _study(folder, values)
+    study, layout = load_study(folder, values)
     model = next(one for one in model_jobs(study) if one.defense == "robust")
     kept = getattr(layout, "attack" if stage is attack else "certify")(model, name)
     before = load_arrays(next(kept.glob("*.npz")))
