@@ -13,7 +13,7 @@ STUDY = $$(sed -n 's/^study: *//p' $(CONFIG))
 .PHONY: run test slow lint ui report plan unlock env
 
 run: $(STAMP)
-	$(BIN)/certibayes run --config $(CONFIG) --cores $(CORES)
+	@exec $(BIN)/certibayes run --die-with-parent --config $(CONFIG) --cores $(CORES)
 
 plan: $(STAMP)
 	$(BIN)/snakemake --dry-run --cores 1 --configfile $(CONFIG)

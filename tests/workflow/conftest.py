@@ -86,11 +86,14 @@ class Project:
         return self.source / "certibayes"
 
     def start(self, module, *arguments):
+        return self.start_command(sys.executable, "-m", module, *arguments)
+
+    def start_command(self, *command):
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         if self.source is not None:
             environment["PYTHONPATH"] = str(self.source)
         return subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            command,
             cwd=self.folder,
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sqlite3
+import sys
 import time
 
 import pytest
@@ -61,6 +62,19 @@ def test_a_killed_workflow_leaves_no_orphan_and_resumes(project):
     assert "invariants of results/tiny" in output
     assert (project.folder / "results" / "tiny" / "report.html").stat().st_size > 1e6
     assert project.planned() == {}
+
+
+def test_a_workflow_is_killed_with_the_make_that_started_it(project):
+    small(project)
+    project.study["models"]["gaussian"]["training"] = {"epochs": 100_000, "batch_size": 32}
+    project.write()
+    log = project.folder / "logs/tiny/gaussian_linear_sbibm/n1000/gaussian/none/seed0/train.log"
+    run = f"{sys.executable} -m certibayes run --die-with-parent --cores 2"
+    (project.folder / "Makefile").write_text(f"run:\n\t@exec {run}\n")
+    with project.start_command("make", "run") as make:
+        wait_for(log.exists)
+        make.kill()
+        wait_for(lambda: not project.processes(), seconds=10)
 
 
 def test_a_stopped_workflow_leaves_a_checkpoint_and_ends_soon(project):

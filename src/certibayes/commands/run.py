@@ -19,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="study file")
     parser.add_argument("--cores", default="all", help="cores of all jobs together (default: all)")
+    parser.add_argument(
+        "--die-with-parent", action="store_true", help="be killed when the caller is, e.g. make"
+    )
     parser.add_argument("snakemake", nargs="*", help="after --: further arguments of snakemake")
 
 
@@ -35,6 +38,8 @@ def main(args: argparse.Namespace) -> int:
         ConfigError: if the study may not run.
         StudyLockedError: if another workflow runs this study.
     """
+    if args.die_with_parent:
+        killed_with_parent()
     folder = Path("results") / load(args.config).study
     snakemake = [sys.executable, "-m", "snakemake", "--configfile", str(args.config)]
     with StudyLock(folder):
