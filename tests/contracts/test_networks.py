@@ -1,5 +1,7 @@
 """Every registered network: shapes, gradients, seeds, and bounds that no point escapes."""
 
+import typing
+
 import pytest
 import torch
 
@@ -11,7 +13,9 @@ from certibayes.seeding import generator
 from certibayes.threat import Ball
 
 X_DIM, OUTPUTS = 6, 4
-SPECS = {"mlp": models.MLP(hidden=(16, 8))}
+ANNOTATED = typing.get_args(models.AnyNetwork)
+MEMBERS = typing.get_args(ANNOTATED[0]) if ANNOTATED else (models.AnyNetwork,)
+SPECS = {spec.model_fields["kind"].default: spec() for spec in MEMBERS}
 each_network = pytest.mark.parametrize("kind", registry.names("network"))
 
 
