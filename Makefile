@@ -8,7 +8,7 @@ TORCH_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/stamp
-STUDY = $$(sed -n 's/^study: *//p' $(CONFIG))
+STUDY = $$($(BIN)/python -c "from certibayes.config import load; print(load('$(CONFIG)').study)")
 
 .PHONY: run test slow lint ui report plan unlock env
 

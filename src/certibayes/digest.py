@@ -1,8 +1,9 @@
 """The code digest of a job: changes exactly when code that can change the job's result changes.
 
 It is the sha256 of the syntax trees (no comments, no docstrings) of the static import closure of
-the job's stage module and of the plug-ins that its slice of the config names, plus the fixed shard
-size of its task. Imports inside functions count, imports under `if TYPE_CHECKING` do not.
+the job's stage module and of the plug-ins that its slice of the config names, of the data files
+beside these modules that carry their name, and of the fixed shard size of its task. Imports inside
+functions count, imports under `if TYPE_CHECKING` do not.
 
 Left out, because nothing they do reaches a result: the config package and the layout (values and
 paths stand in the rule already), the registry (a job names its plug-ins), tracking, journals,
@@ -58,6 +59,7 @@ LEFT_OUT = frozenset(
 )
 REPORT = f"{PACKAGE}.report"
 BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+DATA_SUFFIXES = (".css", ".csv", ".json")
 PREDICTIVE_BOUNDS = f"{PACKAGE}.bnn.predictive_bounds"
 
 
@@ -72,6 +74,8 @@ def code_digest(job: Job | ReportJob, source: Path | None = None) -> str:
     digest = hashlib.sha256()
     for module in closure(job, source):
         digest.update(f"{module} {_tree_digest(source, module)}\n".encode())
+        for data in _data_files(source, module):
+            digest.update(f"{data.name} {hashlib.sha256(data.read_bytes()).hexdigest()}\n".encode())
     if isinstance(job, Job):
         digest.update(f"shard size {job.task_spec.shard_size}".encode())
     return digest.hexdigest()[:16]
@@ -105,12 +109,14 @@ def roots(job: Job | ReportJob) -> tuple[str, ...]:
         return (_stage("attack"), *common, attack, objective)
     if isinstance(job, CertifyJob):
         certificate = registry.module_of("certificate", job.certificate_spec.kind)
-        return (_stage("certify"), *common, certificate, _bounds_root(job))
+        return (_stage("certify"), *common, certificate, *_bounds_roots(job))
     if isinstance(job, EvaluateJob):
-        return (_stage("evaluate"), *common)
+        kinds = sorted({spec.kind for spec in job.certificates.values()})
+        certificates = (registry.module_of("certificate", kind) for kind in kinds)
+        return (_stage("evaluate"), *common, *certificates)
     defense = registry.module_of("defense", job.defense_spec.kind)
     stage = _stage("train" if job.defense == "none" else "retrain")
-    bounds = (_bounds_root(job),) if isinstance(job.defense_spec, RobustLikelihood) else ()
+    bounds = _bounds_roots(job) if isinstance(job.defense_spec, RobustLikelihood) else ()
     return (stage, *common, defense, *bounds)
 
 
@@ -127,11 +133,16 @@ def _model_roots(job: ModelJob) -> tuple[str, ...]:
     return (registry.module_of("network", spec.network.kind), inference)
 
 
-def _bounds_root(job: ModelJob) -> str:
+def _bounds_roots(job: ModelJob) -> tuple[str, ...]:
     estimator = job.model_spec.estimator
     if estimator is None:
-        return PREDICTIVE_BOUNDS
-    return registry.module_of("estimator_bounds", estimator.kind)
+        return (PREDICTIVE_BOUNDS,)
+    kinds = ("estimator_bounds", "forward_kl_bounds")
+    return tuple(
+        registry.module_of(kind, estimator.kind)
+        for kind in kinds
+        if estimator.kind in registry.names(kind)
+    )
 
 
 @cache
@@ -166,6 +177,14 @@ def _file(source: Path, module: str) -> Path | None:
         if path.is_file():
             return path
     return None
+
+
+def _data_files(source: Path, module: str) -> list[Path]:
+    """Return the files of data that belong to a module: its name, then anything, beside it."""
+    path = _file(source, module)
+    assert path is not None
+    stem = path.parent.name if path.name == "__init__.py" else path.stem
+    return sorted(found for found in path.parent.glob(f"{stem}*") if found.suffix in DATA_SUFFIXES)
 
 
 @cache

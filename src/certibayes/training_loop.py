@@ -42,7 +42,7 @@ class FitResult:
 
     Attributes:
         steps: optimiser steps, over all attempts.
-        seconds: time, summed over all attempts.
+        seconds: time of these steps, over all attempts; what a kill undid does not count.
         validation: mean objective of the defense at full strength on the validation pairs.
         validation_nll: mean negative log-likelihood on the validation pairs, nats.
     """

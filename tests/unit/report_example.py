@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from certibayes.report.summary import COLUMNS
+from certibayes.columns import COLUMNS
 
 EPSILONS = (0.01, 0.02, 0.05)
 ITEMS = 60

@@ -1,4 +1,5 @@
 import json
+import re
 from copy import deepcopy
 from pathlib import Path
 
@@ -40,6 +41,11 @@ STUDY = {
         },
         {"task": "digits", "budget": 100, "model": "bnn", "certificates": ["decision"]},
     ],
+}
+
+SHIFT = {
+    "kind": "posterior_shift",
+    "perturbation": {"norm": "linf", "unit": "raw", "epsilons": [0.1]},
 }
 
 
@@ -100,7 +106,7 @@ def refused(tmp_path, path, value):
             "pgdd",
             ("attacks.pgd.kind: got 'pgdd'", "noise, pgd", "did you mean 'pgd'"),
         ),
-        (("attacks", "pgd", "steps"), "many", ("attacks.pgd.steps: got 'many'", "integer")),
+        (("attacks", "pgd", "steps"), "many", ("attacks.pgd.steps: got 'many'", "a whole number")),
         (
             ("experiments", 0, "task"),
             "gaussian_liner",
@@ -143,7 +149,7 @@ def refused(tmp_path, path, value):
         ),
         (("experiments", 0, "seeds"), [], ("experiments.0.seeds: got []", "at least 1")),
         (("experiments",), [], ("experiments: got []", "at least 1")),
-        (("study",), "My Study", ("study: got 'My Study'", "pattern")),
+        (("study",), "My Study", ("study: got 'My Study'", "lower-case letters, digits and _")),
         (
             ("models", "bnn", "estimator"),
             {"kind": "gaussian"},
@@ -152,7 +158,7 @@ def refused(tmp_path, path, value):
         (
             ("models", "gaussian", "inference"),
             {"kind": "bbb"},
-            ("models.gaussian", "inference.kind: got 'bbb'", "map"),
+            ("models.gaussian.inference.kind: got 'bbb'", "map"),
         ),
         (
             ("defenses", "fisher", "beta"),
@@ -167,7 +173,7 @@ def refused(tmp_path, path, value):
                 "warm_start": True,
                 "initialization": "interval",
             },
-            ("defenses.robust", "initialization: got 'interval'", "warm_start: false"),
+            ("defenses.robust.initialization: got 'interval' with warm_start: true; allowed: ",),
         ),
         (
             ("defenses", "none"),
@@ -193,6 +199,114 @@ def refused(tmp_path, path, value):
             ("certificates.pgd: got 'pgd'", "a name that no attack has"),
         ),
         (("attacks", "pgd", "objective"), None, ("attacks.pgd.objective: got None", "forward_kl")),
+        (
+            ("certificates", "shift"),
+            SHIFT | {"draws": 200},
+            (
+                "certificates.shift.comparison_draws: got 500; ",
+                "allowed: 2 to 200, the value of draws",
+            ),
+        ),
+        (
+            ("certificates", "shift"),
+            SHIFT | {"draws": 1, "comparison_draws": 2},
+            ("certificates.shift.draws: got 1; allowed: greater than or equal to 2",),
+        ),
+        (
+            ("certificates", "shift"),
+            SHIFT | {"comparison_draws": 1},
+            ("certificates.shift.comparison_draws: got 1; allowed: greater than or equal to 2",),
+        ),
+        (
+            ("evaluation",),
+            {"report_draws": 1},
+            ("evaluation.report_draws: got 1; allowed: greater than or equal to 2",),
+        ),
+        (
+            ("evaluation",),
+            {"observations": 1},
+            ("evaluation.observations: got 1; allowed: greater than or equal to 2",),
+        ),
+        (
+            ("evaluation",),
+            {"c2st_draws": 49},
+            ("evaluation.c2st_draws: got 49; allowed: greater than or equal to 50",),
+        ),
+        (
+            ("experiments", 0, "defenses"),
+            [],
+            ("experiments.0.defenses: got []; allowed: a list with at least 1",),
+        ),
+        (
+            ("defenses", "fisher", "beta"),
+            "0.1",
+            ("defenses.fisher.beta: got '0.1'; allowed: a number, without quotes",),
+        ),
+        (
+            ("defenses", "fisher", "beta"),
+            True,
+            ("defenses.fisher.beta: got True; allowed: a number",),
+        ),
+        (
+            ("attacks", "pgd", "perturbation", "epsilons"),
+            ["0.1"],
+            ("attacks.pgd.perturbation.epsilons.0: got '0.1'; allowed: a number",),
+        ),
+        (
+            ("experiments", 0, "budget"),
+            "1000",
+            ("experiments.0.budget: got '1000'; allowed: a whole number, digits without quotes",),
+        ),
+        (
+            ("experiments", 0, "budget"),
+            True,
+            ("experiments.0.budget: got True; allowed: a whole number",),
+        ),
+        (
+            ("experiments", 0, "seeds"),
+            [1.5],
+            ("experiments.0.seeds.0: got 1.5; allowed: a whole number",),
+        ),
+        (("experiments", 0, "seeds"), 3, ("experiments.0.seeds: got 3; allowed: a list",)),
+        (("experiments",), [3], ("experiments.0: got 3; allowed: a mapping of keys",)),
+        (("experiments",), 3, ("experiments: got 3; allowed: a list",)),
+        (("attacks",), ["pgd"], ("attacks: got ['pgd']; allowed: a mapping of keys",)),
+        (("attacks", "pgd"), 3, ("attacks.pgd: got 3; allowed: a mapping of keys",)),
+        (
+            ("attacks", "pgd", "perturbation"),
+            0.1,
+            ("attacks.pgd.perturbation: got 0.1; allowed: a mapping of keys",),
+        ),
+        (
+            ("models", "MAF"),
+            {"estimator": {"kind": "maf"}},
+            ("models.MAF: got 'MAF'; allowed: a name of lower-case letters, digits and _",),
+        ),
+        (("models", 1), {"estimator": {"kind": "maf"}}, ("models.1: got 1; allowed: text",)),
+        ((1,), 2, ("1: got 1; allowed: text as a key",)),
+        ((None,), 2, ("None: got None; allowed: text as a key",)),
+        (("models", True), STUDY["models"]["bnn"], ("models.True: got True; allowed: text",)),
+        (("study",), 3, ("study: got 3; allowed: text",)),
+        (
+            ("defenses", "fisher", "warm_start"),
+            3,
+            ("defenses.fisher.warm_start: got 3; allowed: true or false",),
+        ),
+        (
+            ("defenses", "fisher", "warm_start"),
+            [],
+            ("defenses.fisher.warm_start: got []; allowed: true or false",),
+        ),
+        (
+            ("attacks", "clean"),
+            STUDY["attacks"]["pgd"],
+            ("attacks.clean: got 'clean'; allowed: any other name",),
+        ),
+        (
+            ("certificates", "clean"),
+            STUDY["certificates"]["decision"],
+            ("certificates.clean: got 'clean'; allowed: any other name",),
+        ),
     ],
 )
 def test_a_bad_value_is_refused_with_key_value_and_what_is_allowed(tmp_path, path, value, parts):
@@ -236,6 +350,67 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path, text):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match="no such file"):
         load(tmp_path / "nope.yaml")
+
+
+def test_a_folder_is_no_study(tmp_path):
+    with pytest.raises(ConfigError, match=re.escape(f"{tmp_path}: Is a directory; allowed: ")):
+        load(tmp_path)
+
+
+def test_a_binary_file_is_no_study(tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_bytes(b"\x80\xff\x00")
+    with pytest.raises(ConfigError, match=r"study\.yaml: not UTF-8 text; allowed: "):
+        load(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("study: a\nseed: 1\nstudy: b\n", "line 3: got the key 'study' again (first in line 1)"),
+        ("tasks:\n  a: {kind: digits, 'kind': lynx_hare}", "line 2: got the key 'kind' again"),
+        ("seed: 2020-99-99", "not valid YAML: month must be in 1..12"),
+    ],
+)
+def test_what_yaml_would_hide_or_choke_on_is_refused(tmp_path, text, message):
+    file = tmp_path / "study.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(f"{file}: {message}")):
+        load(file)
+
+
+def test_a_merged_key_may_be_overridden(tmp_path):
+    text = yaml.safe_dump({**STUDY, "defenses": None}).replace(
+        "defenses: null",
+        "x-base: &base {kind: fisher, beta: 0.1}\n"
+        "x-more: &more {<<: *base, beta: 0.2}\n"
+        "defenses: {fisher: {<<: *more, beta: 0.3}, other: *more}",
+    )
+    file = tmp_path / "study.yaml"
+    file.write_text(text)
+    study = load(file)
+    assert [study.defenses[name].beta for name in ("fisher", "other")] == [0.3, 0.2]
+
+
+@pytest.mark.parametrize(("text", "value"), [("1", 1.0), ("1.0e-3", 0.001), ("0", 0.0)])
+def test_every_way_yaml_writes_a_number_is_read(tmp_path, text, value):
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(STUDY).replace("beta: 0.1", f"beta: {text}"))
+    beta = load(file).defenses["fisher"].beta
+    assert isinstance(beta, float)
+    assert beta == value
+
+
+def test_an_exponent_that_yaml_reads_as_text_is_explained(tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(STUDY).replace("beta: 0.1", "beta: 1e-3"))
+    with pytest.raises(ConfigError, match=r"beta: got '1e-3'; allowed: a number, .* 1\.0e-3"):
+        load(file)
+
+
+@pytest.mark.parametrize("name", ["ci", "warm_start"])
+def test_the_studies_of_the_repository_are_valid(name):
+    assert load(Path(__file__).parents[2] / "studies" / f"{name}.yaml").study == name
 
 
 def test_a_good_study_has_the_jobs_it_names(tmp_path):

@@ -91,7 +91,8 @@ def test_a_docstring_changes_nothing(changed):
 
 
 def test_editing_bounds_changes_robust_retraining_and_certification(changed):
-    expected = named("certify") | named("retrain", "robust") | named("retrain", "robust_pixels")
+    robust = named("retrain", "robust") | named("retrain", "robust_pixels")
+    expected = named("certify") | robust | named("evaluate", "digits")
     assert changed("bounds/interval.py", FUTURE, EXTRA) == expected
 
 
@@ -110,7 +111,19 @@ def test_editing_a_defense_changes_retraining_with_it(changed):
 
 
 def test_editing_a_certificate_changes_that_certificate(changed):
-    assert changed("certificates/decision.py", FUTURE, EXTRA) == named("certify", "decision")
+    expected = named("certify", "decision") | named("evaluate", "digits")
+    assert changed("certificates/decision.py", FUTURE, EXTRA) == expected
+
+
+def test_editing_the_columns_changes_evaluation_and_report(changed):
+    assert changed("columns.py", FUTURE, EXTRA) == named("evaluate") | {"report"}
+
+
+def test_editing_data_beside_a_module_changes_what_reads_it(changed):
+    lynx_hare = {name for name in JOBS if "lynx_hare" in name.split()}
+    assert changed("tasks/lynx_hare.csv", "1900", "1800") == lynx_hare
+    assert changed("tasks/lynx_hare_reference.json", "alpha", "Alpha") == lynx_hare
+    assert changed("report/table.css", "{", " {") == {"report"}
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ def test_file_names_derive_from_the_task(folders, tmp_path):
         "coverage_lynx.png",
         "posterior_lynx.png",
         "posterior_lynx.csv",
+        "certified_lynx.csv",
         "observed_lynx.png",
     }
     for path in written:

@@ -40,16 +40,21 @@ def test_written_summary_reads_back(tmp_path):
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "summary.csv"), frame, check_dtype=False)
 
 
-def test_levels_take_the_worst_attack_and_the_best_certificate(tmp_path):
+def test_levels_take_the_worst_attack(tmp_path):
     frame = summary.collect([write_posterior(tmp_path)])
     worse = frame[frame["kind"] == "pgd"].assign(method="other", total_variation_median=0.9)
-    better = frame[frame["stage"] == "certify"].assign(method="crown", total_variation_median=0.1)
-    table = levels(pd.concat([frame, worse, better], ignore_index=True))
+    table = levels(pd.concat([frame, worse], ignore_index=True))
     assert list(table["epsilon"]) == list(EPSILONS)
     assert (table["attacked"] == 0.9).all()
     assert set(table["attack"]) == {"other"}
-    assert (table["certified"] == 0.1).all()
     assert (table["clean"] == 0).all()
+
+
+def test_of_two_certificates_of_one_ball_none_is_chosen(tmp_path):
+    frame = summary.collect([write_posterior(tmp_path)])
+    better = frame[frame["stage"] == "certify"].assign(method="crown", total_variation_median=0.1)
+    with pytest.raises(ValueError, match=r"certificates of one ball: got .*'crown'"):
+        levels(pd.concat([frame, better], ignore_index=True))
 
 
 def test_levels_of_a_classifier_are_accuracies(tmp_path):

@@ -14,6 +14,7 @@ from certibayes.config.jobs import (
 )
 from certibayes.io import load_arrays, read_json
 from certibayes.report.invariants import broken
+from certibayes.report.observed_certificates import render_certificates
 from certibayes.stages import attack, certify
 
 BOX = {"norm": "linf", "unit": "feature_std"}
@@ -131,6 +132,12 @@ def test_the_real_series_stands_beside_its_reference(folder):
     alpha = table[(table["parameter"] == "alpha") & (table["method"] == "clean")]
     assert alpha["reference_mean"].item() == pytest.approx(0.55, abs=0.02)
     assert set(table["method"]) == {"clean", "pgd"}
+    certified = pd.read_csv(layout.report / "certified_lynx_hare.csv")
+    assert certified["epsilon"].tolist() == [0.02, 0.1]
+    assert certified["total_variation"].between(0, 1).all()
+    text = render_certificates(certified)
+    assert text.startswith("lynx_hare, real observation: certified total variation (tau 0.2,")
+    assert "gaussian, fisher, seed 0: 0.02: " in text
 
 
 def test_steps_of_a_warm_start_include_those_of_the_base(folder):

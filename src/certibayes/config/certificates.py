@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from certibayes.config.base import Fraction, OpenFraction, PositiveInt, Spec
+from certibayes.config.base import AtLeastTwo, Fraction, OpenFraction, Spec
 from certibayes.config.tasks import Form
 from certibayes.config.threat import PerturbationGrid
 
@@ -25,11 +25,20 @@ class PosteriorShift(Certificate):
     form: ClassVar[Form] = "posterior"
     kind: Literal["posterior_shift"] = "posterior_shift"
     tau: Fraction = 0.2
-    draws: PositiveInt = 10_000
+    draws: AtLeastTwo = 10_000
     confidence: OpenFraction = 0.999
     interval: Literal["hoeffding", "empirical_bernstein", "betting"] = "empirical_bernstein"
-    comparison_draws: PositiveInt = 500
-    """First draws, stored, on which attacks are compared with the bound."""
+    comparison_draws: AtLeastTwo = 500
+    """First draws, stored, on which attacks are compared with the bound; at most `draws`."""
+
+    @model_validator(mode="after")
+    def _draws_to_compare(self) -> PosteriorShift:
+        if self.comparison_draws > self.draws:
+            raise ValueError(
+                f"comparison_draws: got {self.comparison_draws}; "
+                f"allowed: 2 to {self.draws}, the value of draws"
+            )
+        return self
 
 
 class Decision(Certificate):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 from certibayes.config.attacks import FORM_OF_OBJECTIVE
-from certibayes.config.certificates import PosteriorShift
 from certibayes.config.errors import violation
 from certibayes.config.evaluation import Evaluation
 from certibayes.config.study import Experiment, Study
 from certibayes.config.tasks import BUILT_IN
+
+MIN_HELD_OUT = 5
+"""Expected rows of the validation part, below which a hash of the row index may leave none."""
 
 
 def findings(study: Study) -> list[str]:
@@ -59,6 +62,10 @@ def _misfits(study: Study, key: str, experiment: Experiment) -> list[str]:
         if study.certificates[name].form != model.form:
             fitting = [n for n, c in study.certificates.items() if c.form == model.form]
             found.append(violation(f"{key}.certificates", name, fitting))
+    smallest = math.ceil(MIN_HELD_OUT / model.validation_fraction)
+    if experiment.budget < smallest:
+        allowed = f"at least {smallest}, so that the validation part is not empty"
+        found.append(violation(f"{key}.budget", experiment.budget, allowed))
     if task.rows is not None and experiment.budget > task.rows:
         allowed = f"1 to {task.rows}, the rows of the data set"
         found.append(violation(f"{key}.budget", experiment.budget, allowed))
@@ -81,9 +88,12 @@ def _sizes(study: Study, key: str, experiment: Experiment) -> list[str]:
 
 
 def _disagreements(study: Study) -> Iterator[str]:
-    """Yield where experiments on one model contradict each other, or certificates their draws."""
+    """Yield where experiments on one model contradict each other, or certify one ball twice.
+
+    Of two confidence bounds of one quantity the smaller may not be chosen after the fact.
+    """
     evaluations: dict[tuple[str, int, str], Evaluation] = {}
-    draws: dict[tuple[str, int, str], int] = {}
+    balls: dict[tuple[object, ...], str] = {}
     for position, experiment in enumerate(study.experiments):
         key = f"experiments.{position}"
         model = (experiment.task, experiment.budget, experiment.model)
@@ -93,12 +103,11 @@ def _disagreements(study: Study) -> Iterator[str]:
             yield violation(f"{key}.evaluation", evaluation.model_dump(), allowed)
         for name in experiment.certificates:
             spec = study.certificates[name]
-            if not isinstance(spec, PosteriorShift):
-                continue
-            if draws.setdefault(model, spec.comparison_draws) != spec.comparison_draws:
-                allowed = f"{draws[model]}, as the other certificates of the same model have"
-                value = spec.comparison_draws
-                yield violation(f"certificates.{name}.comparison_draws", value, allowed)
+            ball = (*model, spec.kind, spec.perturbation.norm, spec.perturbation.unit)
+            first = balls.setdefault(ball, name)
+            if first != name:
+                allowed = f"one certificate per model, kind, norm and unit; {first!r} is there"
+                yield violation(f"{key}.certificates", name, allowed)
 
 
 def _evaluation(study: Study, experiment: Experiment) -> Evaluation:

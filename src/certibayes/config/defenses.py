@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from certibayes.config.base import Fraction, NonNegative, PositiveInt, Spec
 from certibayes.config.models import Training
@@ -23,7 +23,7 @@ class Fisher(Spec):
     kind: Literal["fisher"] = "fisher"
     beta: NonNegative
     draws: PositiveInt = 1
-    warm_start: bool = True
+    warm_start: StrictBool = True
     training: Training | None = None
 
 
@@ -41,7 +41,7 @@ class RobustLikelihood(Spec):
     clean_weight: Fraction = 0.5
     mixing: Literal["inside", "outside"] = "outside"
     ramp_fraction: Fraction = 0.5
-    warm_start: bool = False
+    warm_start: StrictBool = False
     initialization: Literal["default", "interval"] = "default"
     training: Training | None = None
 

@@ -3,10 +3,33 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+
+NAME = "a name of lower-case letters, digits and _ that starts with a letter"
+WORDS = {
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a mapping of keys",
+    "model_type": "a mapping of keys",
+    "model_attributes_type": "a mapping of keys",
+    "string_type": "text",
+    "string_pattern_mismatch": NAME,
+    "invalid_key": "text as a key",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+}
+NUMBERS = {
+    "int_type": "digits without quotes",
+    "float_type": "without quotes and, if with an exponent, written like 1.0e-3",
+}
+"""What YAML reads as a number, for one that it read as text."""
 
 
 class ConfigError(ValueError):
@@ -25,15 +48,29 @@ def violation(key: str, value: object, allowed: str | Iterable[str]) -> str:
 
 def describe(error: ValidationError, data: Any, root: type[BaseModel]) -> str:
     """Return one line per finding of a pydantic validation."""
-    return "\n".join(_line(finding, data, root) for finding in error.errors())
+    found = error.errors()
+    return "\n".join(_line(one, data, root) for one in found if not _follows(one, found))
+
+
+def _follows(finding: Any, found: Sequence[Any]) -> bool:
+    """Tell whether a list is called too short only because its items are refused."""
+    location = finding["loc"]
+    return finding["type"] == "too_short" and any(
+        one["loc"][: len(location)] == location and one is not finding for one in found
+    )
 
 
 def _line(finding: Any, data: Any, root: type[BaseModel]) -> str:
     location = list(finding["loc"])
-    path = _path(location, data)
+    kind = finding["type"]
+    if location[-1:] == ["[key]"]:
+        path = [*location[:-2], finding["input"]]
+    elif kind == "invalid_key":
+        path = [*location[:-1], finding["input"]]
+    else:
+        path = _path(location, data, keep_last=kind == "missing")
     key = ".".join(str(part) for part in path)
     context = finding.get("ctx", {})
-    kind = finding["type"]
     if kind == "extra_forbidden":
         return violation(key, path[-1], _known_keys(root, location[:-1]))
     if kind == "missing":
@@ -48,24 +85,38 @@ def _line(finding: Any, data: Any, root: type[BaseModel]) -> str:
     if kind == "literal_error":
         return violation(key, finding["input"], context["expected"])
     if kind == "value_error":
-        return f"{key}: {context['error']}" if key else str(context["error"])
-    message = finding["msg"].removeprefix("Input should be ").removeprefix("a valid ")
-    return violation(key, finding["input"], message)
+        message = str(context["error"])
+        names_key = re.match(r"[\w.]+: ", message)
+        return f"{key}{'.' if names_key else ': '}{message}" if key else message
+    return violation(key, finding["input"], _allowed(finding))
 
 
-def _path(location: list[Any], data: Any) -> list[Any]:
-    """Drop the union tags that pydantic puts into a location: keep what the file says."""
+def _allowed(finding: Any) -> str:
+    """Say in words what pydantic expected."""
+    kind = finding["type"]
+    if kind == "too_short":
+        return f"a list with at least {finding['ctx']['min_length']}"
+    if kind in NUMBERS and isinstance(finding["input"], str):
+        return f"{WORDS[kind]}, {NUMBERS[kind]}"
+    if kind in WORDS:
+        return WORDS[kind]
+    return finding["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+
+
+def _path(location: list[Any], data: Any, *, keep_last: bool) -> list[Any]:
+    """Drop what pydantic adds to a location (union tags): keep what the file says.
+
+    `keep_last` is for a missing key, which the file does not say.
+    """
     path = []
     for position, part in enumerate(location):
         last = position == len(location) - 1
-        if isinstance(data, dict) and (part in data or last):
+        if isinstance(data, dict) and (part in data or (last and keep_last)):
             path.append(part)
             data = data.get(part)
         elif isinstance(data, list) and isinstance(part, int) and part < len(data):
             path.append(part)
             data = data[part]
-        elif last and not isinstance(data, dict | list):
-            continue
     return path
 
 

@@ -59,7 +59,7 @@ class AttackJob(ModelJob):
 
     attack: str
     attack_spec: AnyAttack
-    evaluation: Evaluation
+    observations: int
 
 
 class CertifyJob(ModelJob):
@@ -67,7 +67,7 @@ class CertifyJob(ModelJob):
 
     certificate: str
     certificate_spec: AnyCertificate
-    evaluation: Evaluation
+    observations: int
 
 
 class EvaluateJob(ModelJob):
@@ -106,6 +106,10 @@ def model_jobs(study: Study) -> list[EvaluateJob]:
 
 
 def _evaluate_job(study: Study, experiment: Experiment, defense: str, seed: int) -> EvaluateJob:
+    model = study.models[experiment.model]
+    spec: NoDefense | AnyDefense = NoDefense()
+    if defense != "none":
+        model, spec = _with_own_training(model, study.defenses[defense])
     return EvaluateJob(
         study=study.study,
         study_seed=study.seed,
@@ -114,9 +118,9 @@ def _evaluate_job(study: Study, experiment: Experiment, defense: str, seed: int)
         task_spec=study.task(experiment.task),
         budget=experiment.budget,
         model=experiment.model,
-        model_spec=study.models[experiment.model],
+        model_spec=model,
         defense=defense,
-        defense_spec=NoDefense() if defense == "none" else study.defenses[defense],
+        defense_spec=spec,
         seed=seed,
         attacks={name: study.attacks[name] for name in experiment.attacks},
         certificates={name: study.certificates[name] for name in experiment.certificates},
@@ -124,10 +128,25 @@ def _evaluate_job(study: Study, experiment: Experiment, defense: str, seed: int)
     )
 
 
+def _with_own_training(model: Model, spec: AnyDefense) -> tuple[Model, AnyDefense]:
+    """Move a defense's training schedule into the model, where it replaces the base model's."""
+    if spec.training is None:
+        return model, spec
+    own = model.model_copy(update={"training": spec.training})
+    return own, spec.model_copy(update={"training": None})
+
+
 def base_models(study: Study) -> list[ModelJob]:
     """Return the models that `train` must make: every combination without its defense."""
     jobs = (
-        ModelJob(**_fields(job, ModelJob) | {"defense": "none", "defense_spec": NoDefense()})
+        ModelJob(
+            **_training_fields(job)
+            | {
+                "model_spec": study.models[job.model],
+                "defense": "none",
+                "defense_spec": NoDefense(),
+            }
+        )
         for job in model_jobs(study)
     )
     return list({(j.task, j.budget, j.model, j.seed): j for j in jobs}.values())
@@ -135,19 +154,27 @@ def base_models(study: Study) -> list[ModelJob]:
 
 def attack_job(model: EvaluateJob, attack: str) -> AttackJob:
     """Return the slice of one attack on one model."""
-    fields = _fields(model, AttackJob)
-    return AttackJob(**fields, attack=attack, attack_spec=model.attacks[attack])
+    return AttackJob(
+        **_fields(model, AttackJob),
+        attack=attack,
+        attack_spec=model.attacks[attack],
+        observations=model.evaluation.observations,
+    )
 
 
 def certify_job(model: EvaluateJob, certificate: str) -> CertifyJob:
     """Return the slice of one certificate of one model."""
-    spec = model.certificates[certificate]
-    return CertifyJob(**_fields(model, CertifyJob), certificate=certificate, certificate_spec=spec)
+    return CertifyJob(
+        **_fields(model, CertifyJob),
+        certificate=certificate,
+        certificate_spec=model.certificates[certificate],
+        observations=model.evaluation.observations,
+    )
 
 
 def model_job(model: EvaluateJob) -> ModelJob:
     """Return the slice that trains a model."""
-    return ModelJob(**_fields(model, ModelJob))
+    return ModelJob(**_training_fields(model))
 
 
 def gather_jobs(study: Study) -> list[GatherJob]:
@@ -161,7 +188,8 @@ def gather_jobs(study: Study) -> list[GatherJob]:
 
 def simulate_job(study: Study, task: str, shard: int) -> SimulateJob:
     """Return the slice of one shard."""
-    return SimulateJob(**_task_fields(study, task), shard=shard)
+    fields = _task_fields(study, task)
+    return SimulateJob(**fields | {"task_spec": _simulated(study.task(task))}, shard=shard)
 
 
 def report_job(study: Study) -> ReportJob:
@@ -177,6 +205,16 @@ def _task_fields(study: Study, task: str) -> dict[str, Any]:
         "task": task,
         "task_spec": study.task(task),
     }
+
+
+def _training_fields(job: EvaluateJob) -> dict[str, Any]:
+    return _fields(job, ModelJob) | {"task_spec": _simulated(job.task_spec)}
+
+
+def _simulated(spec: AnyTask) -> AnyTask:
+    """Return a task without what concerns its test pairs alone: they decide no shard, no weight."""
+    default = type(spec).model_fields["test_pairs"].default
+    return spec.model_copy(update={"test_pairs": default})
 
 
 def _fields(job: Spec, target: type[Spec]) -> dict[str, Any]:

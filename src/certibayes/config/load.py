@@ -9,12 +9,35 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from yaml.nodes import MappingNode, Node, ScalarNode
 
 from certibayes.config.checks import findings
 from certibayes.config.errors import ConfigError, describe
 from certibayes.config.study import Study
 
 ANCHORS = "^x-"
+MERGE = "tag:yaml.org,2002:merge"
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe loading that refuses a key given twice in one mapping, where YAML keeps the last."""
+
+    def compose_mapping_node(self, anchor: dict[Any, Node]) -> MappingNode:
+        """Compose a mapping; checked here, because merge keys are resolved only later."""
+        node = super().compose_mapping_node(anchor)
+        first: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, ScalarNode) or key.tag == MERGE:
+                continue
+            line = key.start_mark.line + 1
+            name = (key.tag, key.value)
+            if name in first:
+                raise ConfigError(
+                    f"line {line}: got the key {key.value!r} again (first in line {first[name]}); "
+                    "allowed: each key once"
+                )
+            first[name] = line
+        return node
 
 
 def load(path: str | Path) -> Study:
@@ -25,10 +48,16 @@ def load(path: str | Path) -> Study:
     """
     path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text())
+        data = _Loader(path.read_text(encoding="utf-8")).get_single_data()
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; allowed: the path of a study file") from None
-    except yaml.YAMLError as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; allowed: a readable study file") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8 text; allowed: a study file") from None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: got {data!r}; allowed: a mapping of keys")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from certibayes.config.base import OpenFraction, Positive, PositiveInt, Spec
 from certibayes.config.tasks import Form
@@ -27,7 +27,7 @@ class Gaussian(Spec):
 
     kind: Literal["gaussian"] = "gaussian"
     hidden: tuple[PositiveInt, ...] = (64, 64)
-    squash: bool = False
+    squash: StrictBool = False
     """Pass standardised x through asinh: tames heavy tails, e.g. log counts of extinct species."""
 
 
@@ -38,7 +38,7 @@ class MAF(Spec):
     transforms: PositiveInt = 3
     hidden: PositiveInt = 50
     blocks: PositiveInt = 2
-    squash: bool = False
+    squash: StrictBool = False
     """Pass standardised x through asinh: tames heavy tails, e.g. log counts of extinct species."""
 
 
@@ -65,7 +65,7 @@ class BBBInference(Spec):
 
     kind: Literal["bbb"] = "bbb"
     prior_std: Positive = 1.0
-    prior_fan_in: bool = True
+    prior_fan_in: StrictBool = True
     kl_weight: Positive = 1.0
     initial_std: Positive = 0.02
     train_samples: PositiveInt = 1

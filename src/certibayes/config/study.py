@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import TypeVar
+
+from pydantic import Field, field_validator
 
 from certibayes.config.attacks import AnyAttack
 from certibayes.config.base import Count, Name, PositiveInt, Spec
@@ -13,6 +15,10 @@ from certibayes.config.models import Model
 from certibayes.config.tasks import BUILT_IN, AnyTask
 from certibayes.config.tracking import Tracking
 
+CLEAN = "clean"
+"""The method name of the undisturbed observation in every table."""
+Specs = TypeVar("Specs", bound=dict[str, AnyAttack] | dict[str, AnyCertificate])
+
 
 class Experiment(Spec):
     """One task, budget and model with lists of defenses, attacks, certificates and seeds."""
@@ -20,7 +26,7 @@ class Experiment(Spec):
     task: Name
     budget: PositiveInt
     model: Name
-    defenses: tuple[Name, ...] = ("none",)
+    defenses: tuple[Name, ...] = Field(default=("none",), min_length=1)
     attacks: tuple[Name, ...] = ()
     certificates: tuple[Name, ...] = ()
     seeds: tuple[Count, ...] = Field(default=(0,), min_length=1)
@@ -41,6 +47,16 @@ class Study(Spec):
     evaluation: Evaluation = Evaluation()
     tracking: Tracking = Tracking()
     experiments: tuple[Experiment, ...] = Field(min_length=1)
+
+    @field_validator("attacks", "certificates")
+    @classmethod
+    def _not_clean(cls, specs: Specs) -> Specs:
+        if CLEAN in specs:
+            raise ValueError(
+                f"{CLEAN}: got {CLEAN!r}; allowed: any other name, "
+                "this one is the undisturbed observation's"
+            )
+        return specs
 
     def task(self, name: str) -> AnyTask:
         """Return the specification of a task: one of the study's own, else the built-in one."""

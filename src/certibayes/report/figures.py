@@ -14,6 +14,7 @@ from certibayes.report.figures_curves import curves_figure
 from certibayes.report.figures_observed import observed_figure
 from certibayes.report.figures_posterior import posterior_figure
 from certibayes.report.figures_style import defense_colors
+from certibayes.report.observed_certificates import read_certificates
 from certibayes.report.posteriors import ObservedPosterior, moments, read_posteriors
 from certibayes.report.summary import write
 
@@ -22,7 +23,8 @@ def write_all(summary: pd.DataFrame, evaluated: Sequence[Path], folder: Path) ->
     """Write every figure and posterior table of a study; return the files.
 
     Every task gets `curves_<task>.png`; posterior tasks also `coverage_<task>.png`; tasks with
-    real observations also `posterior_<task>.png`, `posterior_<task>.csv`, `observed_<task>.png`.
+    real observations also `posterior_<task>.png`, `posterior_<task>.csv`, `observed_<task>.png` and
+    `certified_<task>.csv`.
 
     Args:
         summary: as `summary.collect` returns it.
@@ -32,6 +34,7 @@ def write_all(summary: pd.DataFrame, evaluated: Sequence[Path], folder: Path) ->
     colors = defense_colors(summary)
     coverage = read_coverage(evaluated)
     posteriors = read_posteriors(evaluated)
+    certificates = read_certificates(evaluated)
     written = []
     for task, rows in summary.groupby("task", sort=False):
         written.append(_save(curves_figure(rows, colors), folder / f"curves_{task}.png"))
@@ -42,6 +45,9 @@ def write_all(summary: pd.DataFrame, evaluated: Sequence[Path], folder: Path) ->
         observed = [one for one in posteriors if one.task == task]
         if observed:
             written += _write_observed(observed, colors, folder, str(task))
+            table = folder / f"certified_{task}.csv"
+            write(certificates[certificates["task"] == task], table)
+            written.append(table)
     return written
 
 

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from certibayes.columns import MODEL_KEYS
 from certibayes.report.figures_style import CLEAN, defense_label
-from certibayes.report.summary import MODEL_KEYS, read_metrics
+from certibayes.report.summary import read_metrics
 
 _ROW = ["budget", "model"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
+from certibayes.columns import BALL_KEYS, MODEL_KEYS
 from certibayes.metrics.intervals.clopper_pearson import (
     clopper_pearson_lower,
     clopper_pearson_upper,
 )
-from certibayes.report.summary import BALL_KEYS, MODEL_KEYS
 
 ALPHA = 0.05
 _SHARES = ("certified_share", "refuted_share", "unknown_share")
@@ -36,6 +36,8 @@ COLUMNS = (
     "form",
     *BALL_KEYS,
     "observations",
+    "features",
+    "inactive_features",
     *_FROM_CLEAN,
     "clean",
     "noise",
@@ -65,7 +67,7 @@ def levels(summary: pd.DataFrame) -> pd.DataFrame:
 
     The level is the accuracy for classifiers and the median total variation
     TV(q(. | x), q(. | x')) for posteriors. Among several attacks of one ball the worst counts,
-    among several certificates the best. `attacked` leaves noise out. A model without attacks and
+    a certificate has a ball of its own. `attacked` leaves noise out. A model without attacks and
     certificates has one row without ball. `_low` and `_high` are the 15 % and 85 % quantiles over
     observations for posteriors and the two-sided 95 % interval of Clopper and Pearson (1934) for
     the certified accuracy on the population that the observations were drawn from.
@@ -88,7 +90,8 @@ def levels(summary: pd.DataFrame) -> pd.DataFrame:
 def _model_rows(model: pd.DataFrame) -> list[dict[str, object]]:
     clean = model[model["kind"] == "clean"].iloc[0]
     classifies = pd.notna(clean["accuracy"])
-    base = {key: clean[key] for key in (*MODEL_KEYS, "observations", *_FROM_CLEAN)}
+    counts = ("observations", "features", "inactive_features")
+    base = {key: clean[key] for key in (*MODEL_KEYS, *counts, *_FROM_CLEAN)}
     base["form"] = "classification" if classifies else "posterior"
     base["clean"] = clean["accuracy"] if classifies else 0.0
     base["coverage_clean"], base["ece_clean"] = clean["coverage_90"], clean["ece"]
@@ -105,7 +108,7 @@ def _ball(rows: pd.DataFrame, classifies: bool) -> dict[str, object]:
     level = "accuracy" if classifies else "total_variation_median"
     noise = _worst(rows[(rows["stage"] == "attack") & (rows["kind"] == "noise")], level)
     attacked = _worst(rows[(rows["stage"] == "attack") & (rows["kind"] != "noise")], level)
-    certified = _best(rows[rows["stage"] == "certify"], level)
+    certified = _only(rows[rows["stage"] == "certify"])
     found = {
         "noise": noise.get(level),
         "attacked": attacked.get(level),
@@ -140,8 +143,11 @@ def _worst(rows: pd.DataFrame, level: str) -> pd.Series:
     return _pick(rows, level, largest=level != "accuracy")
 
 
-def _best(rows: pd.DataFrame, level: str) -> pd.Series:
-    return _pick(rows, level, largest=level == "accuracy")
+def _only(rows: pd.DataFrame) -> pd.Series:
+    """Return the one certificate of a ball: of two confidence bounds none may be chosen later."""
+    if len(rows) > 1:
+        raise ValueError(f"certificates of one ball: got {list(rows['method'])}; allowed: one")
+    return pd.Series(dtype=object) if rows.empty else rows.iloc[0]
 
 
 def _pick(rows: pd.DataFrame, level: str, largest: bool) -> pd.Series:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from certibayes.report.summary import MODEL_KEYS
+from certibayes.columns import MODEL_KEYS
 
 
 def render_posteriors(moments: pd.DataFrame) -> str:

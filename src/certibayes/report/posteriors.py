@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from certibayes.report.summary import MODEL_KEYS, read_metrics
+from certibayes.columns import MODEL_KEYS
+from certibayes.report.summary import read_metrics
 
 Draws = NDArray[np.float64]
 

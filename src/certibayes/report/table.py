@@ -84,13 +84,25 @@ def _title(group: pd.DataFrame) -> str:
 def _terms(group: pd.DataFrame) -> str:
     """Return what a certificate of the group states, or that there is none."""
     if group["certified"].isna().all():
-        return "no certificate"
+        return "no certificate" + _held(group.iloc[0])
     first = group[group["certified"].notna()].iloc[0]
     if first["form"] == "classification":
-        return "certified: share of observations that no perturbation of the ball can get wrong"
+        text = "certified: share of observations that no perturbation of the ball can get wrong"
+        return text + _held(first)
     return (
         f"certified: upper bound over the ball (verdict at tau {first['tau']:g}, "
         f"confidence {first['confidence']:g}, {first['draws']:.0f} draws, {first['interval']})"
+        + _held(first)
+    )
+
+
+def _held(row: pd.Series) -> str:
+    """Return what the ball leaves out: features that hardly vary are not perturbed."""
+    if not _given(row["inactive_features"]) or row["inactive_features"] == 0:
+        return ""
+    return (
+        f"; {row['inactive_features']:.0f} of {row['features']:.0f} features hardly vary and are "
+        "held fixed"
     )
 
 

@@ -74,7 +74,7 @@ def _attack(job: AttackJob, layout: Layout, epsilon: float) -> tuple[Tensor, Att
     task = build_task(job)
     model = load_model(job, layout, task)
     spec = job.attack_spec
-    observations = load_observations(layout, job, job.evaluation.observations)
+    observations = load_observations(layout, job, job.observations)
     ball = ball_of(layout, job, task, spec.perturbation.at(epsilon))
     ball.require_inside_clip(observations.x)
     attack: Attack = registry.load("attack", spec.kind)(spec)

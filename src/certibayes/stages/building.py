@@ -11,6 +11,7 @@ from certibayes import registry
 from certibayes.bnn.base import WeightInference
 from certibayes.config.jobs import Job, ModelJob
 from certibayes.defenses.base import Defense
+from certibayes.estimators.build import build_estimator
 from certibayes.io import load_weights
 from certibayes.layout import Layout
 from certibayes.seeding import generator
@@ -34,8 +35,7 @@ def build_network(job: ModelJob, task: Task) -> nn.Module:
         torch.manual_seed(generator(job.study_seed, job.task, job.seed, "weights").initial_seed())
         if spec.estimator is not None:
             assert isinstance(task, PosteriorTask)
-            build = registry.load("estimator", spec.estimator.kind)
-            return build(spec.estimator, task.theta_dim, task.x_dim, task.prior.support)
+            return build_estimator(spec.estimator, task)
         assert spec.network is not None
         assert isinstance(task, ClassificationTask)
         return registry.load("network", spec.network.kind)(spec.network, task.x_dim, task.classes)

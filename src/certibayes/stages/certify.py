@@ -8,10 +8,12 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 
 from certibayes import registry
 from certibayes.attempt import Attempt, attempt
 from certibayes.certificates.base import Certificate
+from certibayes.certificates.monotone import require_monotone
 from certibayes.certificates.posterior_draws import PosteriorDraws
 from certibayes.config.certificates import PosteriorShift
 from certibayes.config.jobs import CertifyJob
@@ -52,6 +54,7 @@ def run(job: CertifyJob, layout: Layout, code: str) -> None:
             _finished(job, layout, run, certificate, prepared, epsilon) for epsilon in epsilons
         ]
         arrays = {name: np.stack([result[name] for result in found]) for name in found[0]}
+        _require_monotone(arrays)
         comparison = _comparison(job, run, prepared)
         save_arrays(
             folder / "certificate.npz", {"epsilons": np.array(epsilons)} | arrays | comparison
@@ -85,6 +88,12 @@ def _finished(
     return arrays
 
 
+def _require_monotone(arrays: dict[str, np.ndarray]) -> None:
+    """Check that bounds do not shrink with the radius: means on common draws, or margins."""
+    quantity = "mean" if "mean" in arrays else "upper"
+    require_monotone(quantity, list(torch.from_numpy(arrays[quantity])))
+
+
 def _metrics(arrays: dict[str, np.ndarray]) -> dict[str, float]:
     return {
         "certify/upper_median": float(np.median(arrays["upper"])),
@@ -94,7 +103,7 @@ def _metrics(arrays: dict[str, np.ndarray]) -> dict[str, float]:
 
 def _prepare(job: CertifyJob, layout: Layout, certificate: Certificate[Any, Any]) -> Any:
     task = build_task(job)
-    observations = load_observations(layout, job, job.evaluation.observations)
+    observations = load_observations(layout, job, job.observations)
     return certificate.prepare(
         load_model(job, layout, task).double(),
         observations.x,

@@ -14,6 +14,7 @@ from certibayes.config.jobs import EvaluateJob
 from certibayes.io import atomic, read_json, save_arrays
 from certibayes.layout import Layout
 from certibayes.stages.building import build_task, load_model
+from certibayes.stages.data import load_scale
 from certibayes.stages.evaluate_classifier import evaluate_classifier
 from certibayes.stages.evaluate_posterior import evaluate_posterior
 from certibayes.stages.findings import Findings
@@ -28,8 +29,12 @@ def run(job: EvaluateJob, layout: Layout, code: str) -> None:
         evaluate = evaluate_posterior if job.model_spec.form == "posterior" else evaluate_classifier
         findings: Findings = evaluate(job, layout, task, model)
         manifest = read_json(layout.weights(job) / "manifest.json")
+        active = load_scale(layout, job).active
         table = findings.table().assign(
-            train_steps=manifest["steps"], train_seconds=manifest["seconds"]
+            features=len(active),
+            inactive_features=int((~active).sum()),
+            train_steps=manifest["steps"],
+            train_seconds=manifest["seconds"],
         )
         _write_table(folder / "metrics.csv", table)
         _write_table(folder / "coverage.csv", findings.coverage_table())
@@ -86,4 +91,7 @@ def _metrics(table: pd.DataFrame) -> dict[str, float]:
     return metrics
 
 
-_IDENTIFYING = ("budget", "seed", "epsilon", "observations", "tau", "confidence", "draws")
+_IDENTIFYING = (
+    *("budget", "seed", "epsilon", "observations", "features", "inactive_features"),
+    *("tau", "confidence", "draws", "nll_pairs"),
+)

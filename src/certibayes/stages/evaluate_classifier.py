@@ -31,18 +31,12 @@ def evaluate_classifier(job: EvaluateJob, layout: Layout, task: Task, model: nn.
     findings = Findings(posterior={"names": torch.zeros(0).numpy()})
     clean = _predict(model, observations.x)
     right = correct(clean, observations.target)
+    quality = _quality(job, clean, observations.target, right)
     findings.add_items("clean", {"correct": right})
-    findings.add_row(
-        job,
-        "evaluate",
-        "clean",
-        "clean",
-        observations=observations.tests,
-        **_quality(job, clean, observations.target, right),
-    )
+    findings.add_row(job, "evaluate", "clean", "clean", observations=observations.tests, **quality)
     attacks = list(stored_attacks(job, layout))
     for attack in attacks:
-        _add_attack(findings, job, model, observations, attack, right)
+        _add_attack(findings, job, model, observations, attack, right, quality["nll"])
     for name in job.certificates:
         for certificate in stored_certificates(job, layout, name):
             result = _confront(job, layout, task, model, observations, certificate, attacks)
@@ -61,6 +55,7 @@ def _quality(
     log_prob = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1).log()
     return {
         "nll": float(negative_log_likelihood(log_prob).mean),
+        "nll_pairs": len(labels),
         "accuracy": float(right.double().mean()),
         "ece": expected_calibration_error(probabilities, labels, job.evaluation.ece_bins),
     }
@@ -73,6 +68,7 @@ def _add_attack(
     observations: Observations,
     attack: StoredAttack,
     clean_right: Tensor,
+    clean_nll: Value,
 ) -> None:
     probabilities = _predict(model, attack.x)
     right = correct(probabilities, observations.target) & clean_right
@@ -85,6 +81,7 @@ def _add_attack(
         **perturbation_columns(attack.spec.perturbation, attack.epsilon),
         objective=attack.spec.objective,
         observations=observations.tests,
+        nll_clean=clean_nll,
         **_quality(job, probabilities, observations.target, right),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from certibayes.certificates.posterior_shift import PosteriorShift, PosteriorShiftResult
@@ -109,6 +110,12 @@ def _add_certificate(
             "common_forward_kl": result.comparison_kl[tests],
         },
     )
+    if len(result.upper) > len(upper):
+        real = len(upper)
+        findings.posterior[f"{stored.key}/upper"] = result.upper[real:].numpy()
+        findings.posterior[f"{stored.key}/verdict"] = np.array(
+            [str(verdict) for verdict in result.verdict[real:]]
+        )
     kl_bound = result.kl_bound
     findings.add_row(
         job,
@@ -119,8 +126,8 @@ def _add_certificate(
         observations=len(upper),
         **quantiles("total_variation", upper),
         exact_total_variation=exact,
-        kl_estimate_median=float(result.kl_estimate.mean[tests].median()),
-        kl_certified_median=None if kl_bound is None else float(kl_bound[tests].median()),
+        kl_estimate_median=_median(result.kl_estimate.mean[tests]),
+        kl_certified_median=None if kl_bound is None else _median(kl_bound[tests]),
         certified_share=float(certified.double().mean()),
         refuted_share=float(refuted.double().mean()),
         unknown_share=float(unknown.double().mean()),
@@ -130,3 +137,7 @@ def _add_certificate(
         interval=spec.interval,
         seconds=result.seconds,
     )
+
+
+def _median(values: torch.Tensor) -> float:
+    return float(np.median(values.numpy()))

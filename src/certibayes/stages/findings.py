@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
+from certibayes.columns import COLUMNS
 from certibayes.config.jobs import EvaluateJob
 from certibayes.config.threat import PerturbationGrid
-from certibayes.report.summary import COLUMNS
 
 Value = str | int | float | None
 

@@ -11,7 +11,6 @@ from torch import nn
 from certibayes.attempt import Attempt, attempt
 from certibayes.bnn.base import WeightInference
 from certibayes.config.jobs import ModelJob
-from certibayes.config.models import Training
 from certibayes.estimators.base import Estimator
 from certibayes.io import read_json, save_weights
 from certibayes.layout import Layout
@@ -31,9 +30,7 @@ log = logging.getLogger(__name__)
 SECONDS_BETWEEN_LINES = 10.0
 
 
-def fit_job(
-    stage: str, job: ModelJob, layout: Layout, code: str, training: Training, base: Path | None
-) -> None:
+def fit_job(stage: str, job: ModelJob, layout: Layout, code: str, base: Path | None) -> None:
     """Train the job's model with its defense's objective and store weights and manifest.
 
     Args:
@@ -41,7 +38,6 @@ def fit_job(
         job: the model.
         layout: paths of the study.
         code: code digest.
-        training: schedule.
         base: folder of the model to start from, or None for fresh weights.
     """
     task = build_task(job)
@@ -61,7 +57,7 @@ def fit_job(
             defense,
             rows,
             held_out,
-            training,
+            job.model_spec.training,
             seed=derive_seed(*seeds, "fit"),
             checkpoint=run.checkpoint,
             interruption=run.interruption,

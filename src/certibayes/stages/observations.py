@@ -34,8 +34,17 @@ class Observations:
 
 
 def load_observations(layout: Layout, job: ModelJob, count: int) -> Observations:
-    """Return the first `count` test observations and all real ones."""
+    """Return the first `count` test observations and all real ones.
+
+    Raises:
+        ValueError: if fewer test simulations succeeded.
+    """
     reference = load_reference(layout, job)
+    if len(reference.x) < count:
+        raise ValueError(
+            f"observations: got {count}; allowed: at most {len(reference.x)}, the test pairs of "
+            f"{job.task} whose simulation did not fail"
+        )
     x = torch.cat([reference.x[:count], reference.observed])
     return Observations(x, reference.target[:count])
 

@@ -19,5 +19,4 @@ def run(job: ModelJob, layout: Layout, code: str) -> None:
         raise ValueError(f"defense: got {job.defense!r}; allowed: a defense other than none")
     undefended = job.model_copy(update={"defense": "none", "defense_spec": NoDefense()})
     base = layout.weights(undefended) if spec.warm_start else None
-    training = spec.training or job.model_spec.training
-    fit_job("retrain", job, layout, code, training, base)
+    fit_job("retrain", job, layout, code, base)

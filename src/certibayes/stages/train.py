@@ -9,4 +9,4 @@ from certibayes.stages.fitting import fit_job
 
 def run(job: ModelJob, layout: Layout, code: str) -> None:
     """Train the undefended model."""
-    fit_job("train", job, layout, code, job.model_spec.training, base=None)
+    fit_job("train", job, layout, code, base=None)

@@ -1,0 +1,50 @@
+"""Columns of metrics.csv and summary.csv: what every evaluation states and every report reads."""
+
+from __future__ import annotations
+
+MODEL_KEYS = ("task", "budget", "model", "defense", "seed")
+BALL_KEYS = ("norm", "unit", "epsilon")
+COLUMNS = (
+    "study",
+    *MODEL_KEYS,
+    "stage",
+    "method",
+    "kind",
+    "objective",
+    *BALL_KEYS,
+    "observations",
+    "features",
+    "inactive_features",
+    "nll",
+    "nll_pairs",
+    "nll_clean",
+    "nll_exact",
+    "accuracy",
+    "ece",
+    "coverage_area",
+    "coverage_90",
+    "c2st",
+    "forward_kl_median",
+    "forward_kl_low",
+    "forward_kl_high",
+    "reverse_kl_median",
+    "reverse_kl_low",
+    "reverse_kl_high",
+    "total_variation_median",
+    "total_variation_low",
+    "total_variation_high",
+    "exact_total_variation",
+    "kl_estimate_median",
+    "kl_certified_median",
+    "certified_share",
+    "refuted_share",
+    "unknown_share",
+    "tau",
+    "confidence",
+    "draws",
+    "interval",
+    "train_steps",
+    "train_seconds",
+    "seconds",
+)
+"""Columns of metrics.csv and summary.csv; empty where a quantity does not apply."""
