@@ -10,6 +10,10 @@ REGISTRY: dict[str, dict[str, str]] = {
         "gaussian_linear": "certibayes.tasks.gaussian_linear:GaussianLinear",
         "gaussian_linear_sbibm": "certibayes.tasks.gaussian_linear_sbibm:GaussianLinearSbibm",
         "lynx_hare": "certibayes.tasks.lynx_hare:LynxHare",
+        "two_moons": "certibayes.tasks.two_moons:TwoMoons",
+        "slcp": "certibayes.tasks.slcp:Slcp",
+        "gaussian_mixture": "certibayes.tasks.gaussian_mixture:GaussianMixture",
+        "bernoulli_glm": "certibayes.tasks.bernoulli_glm:BernoulliGlm",
         "digits": "certibayes.tasks.digits:Digits",
     },
     "estimator": {

@@ -24,6 +24,7 @@ def generator(seed: int) -> torch.Generator:
 
 
 POSTERIOR = [name for name in NAMES if BUILT_IN[name].form == "posterior"]
+INDEPENDENT_NOISE = ("gaussian_linear", "gaussian_linear_sbibm", "lynx_hare")
 CLASSIFICATION = [name for name in NAMES if BUILT_IN[name].form == "classification"]
 
 
@@ -122,6 +123,8 @@ def test_support_has_a_bijection_from_the_reals(name: str) -> None:
     assert v.isfinite().all()
     assert bijection.log_abs_det_jacobian(v, theta).shape == (50,)
     torch.testing.assert_close(bijection(v), theta)
+    assert bijection.inv(theta.float()).dtype == torch.float32
+    assert bijection(v.float()).dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", POSTERIOR)
@@ -138,8 +141,31 @@ def test_a_failed_simulation_is_a_row_of_nan_and_spares_the_others(name: str) ->
 
 
 @pytest.mark.parametrize("name", POSTERIOR)
-def test_log_likelihood_is_the_density_of_the_simulator(name: str) -> None:
-    """E[-log p(x | theta)] at fixed theta is the entropy of the noise, E[score] is zero."""
+def test_log_likelihood_gives_calibrated_odds_among_thetas(name: str) -> None:
+    """One of five thetas simulates x: its probability given x is right on average.
+
+    With p_k = p(x | theta_k) / sum_j p(x | theta_j) and true index J, E[p_J] = E[sum_k p_k^2] and
+    E[log p_J] = E[sum_k p_k log p_k]. The thetas lie close together or far apart.
+    """
+    task = make(name)
+    n, k = 2_000, 5
+    base = task.sample_prior(n, generator(2))[:, None]
+    others = task.sample_prior(n * k, generator(3)).view(n, k, -1)
+    reach = 10 ** (-3 * torch.rand(n, 1, 1, generator=generator(4), dtype=torch.float64))
+    theta = base + reach * (others - base)
+    x = task.simulate(theta[:, 0].clone(), generator(5))
+    values = task.log_likelihood(theta.flatten(0, 1), x.repeat_interleave(k, 0))
+    odds = values.view(n, k).softmax(1)
+    gap = odds[:, 0] - odds.square().sum(1)
+    log_gap = odds[:, 0].log() - torch.xlogy(odds, odds).sum(1)
+    assert 0.25 < float(odds[:, 0].mean()) < 0.9
+    for values in (gap, log_gap):
+        assert abs(float(values.mean())) < 5 * float(values.std()) / math.sqrt(n)
+
+
+@pytest.mark.parametrize("name", INDEPENDENT_NOISE)
+def test_log_likelihood_is_the_density_of_independent_gaussian_noise(name: str) -> None:
+    """E[-log p(x | theta)] at fixed theta is the entropy of the noise."""
     task = make(name)
     n = 20_000
     one = task.sample_prior(1, generator(2))

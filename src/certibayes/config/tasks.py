@@ -55,6 +55,38 @@ class LynxHare(TaskSpec):
     test_pairs: PositiveInt = 2_000
 
 
+class TwoMoons(TaskSpec):
+    """A crescent of x, two crescents of theta, 2 to 2 (the convention of sbibm)."""
+
+    shard_size: ClassVar[int] = 100_000
+    kind: Literal["two_moons"] = "two_moons"
+    test_pairs: PositiveInt = 10_000
+
+
+class Slcp(TaskSpec):
+    """Four Gaussian points, 5 to 8, four posterior modes (the convention of sbibm)."""
+
+    shard_size: ClassVar[int] = 100_000
+    kind: Literal["slcp"] = "slcp"
+    test_pairs: PositiveInt = 10_000
+
+
+class GaussianMixture(TaskSpec):
+    """x ~ 0.5 N(theta, I) + 0.5 N(theta, 0.01 I), 2 to 2 (the convention of sbibm)."""
+
+    shard_size: ClassVar[int] = 100_000
+    kind: Literal["gaussian_mixture"] = "gaussian_mixture"
+    test_pairs: PositiveInt = 10_000
+
+
+class BernoulliGlm(TaskSpec):
+    """Bias and filter of a spike train, 10 to 10 statistics (the convention of sbibm)."""
+
+    shard_size: ClassVar[int] = 100_000
+    kind: Literal["bernoulli_glm"] = "bernoulli_glm"
+    test_pairs: PositiveInt = 10_000
+
+
 class Digits(TaskSpec):
     """The 1,797 8x8 images of scikit-learn, pixels in [0, 1]; the last 500 are the test set."""
 
@@ -66,13 +98,33 @@ class Digits(TaskSpec):
 
 
 AnyTask = Annotated[
-    GaussianLinear | GaussianLinearSbibm | LynxHare | Digits, Field(discriminator="kind")
+    GaussianLinear
+    | GaussianLinearSbibm
+    | LynxHare
+    | TwoMoons
+    | Slcp
+    | GaussianMixture
+    | BernoulliGlm
+    | Digits,
+    Field(discriminator="kind"),
 ]
 BUILT_IN: dict[
-    str, type[GaussianLinear] | type[GaussianLinearSbibm] | type[LynxHare] | type[Digits]
+    str,
+    type[GaussianLinear]
+    | type[GaussianLinearSbibm]
+    | type[LynxHare]
+    | type[TwoMoons]
+    | type[Slcp]
+    | type[GaussianMixture]
+    | type[BernoulliGlm]
+    | type[Digits],
 ] = {
     "gaussian_linear": GaussianLinear,
     "gaussian_linear_sbibm": GaussianLinearSbibm,
     "lynx_hare": LynxHare,
+    "two_moons": TwoMoons,
+    "slcp": Slcp,
+    "gaussian_mixture": GaussianMixture,
+    "bernoulli_glm": BernoulliGlm,
     "digits": Digits,
 }
