@@ -9,6 +9,9 @@ REGISTRY: dict[str, dict[str, str]] = {
     "task": {
         "gaussian_linear": "certibayes.tasks.gaussian_linear:GaussianLinear",
         "gaussian_linear_sbibm": "certibayes.tasks.gaussian_linear_sbibm:GaussianLinearSbibm",
+        "lotka_volterra": "certibayes.tasks.lotka_volterra:LotkaVolterra",
+        "sir": "certibayes.tasks.sir:SIR",
+        "spatial_sir": "certibayes.tasks.spatial_sir:SpatialSIR",
         "lynx_hare": "certibayes.tasks.lynx_hare:LynxHare",
         "two_moons": "certibayes.tasks.two_moons:TwoMoons",
         "slcp": "certibayes.tasks.slcp:Slcp",

@@ -47,6 +47,36 @@ class GaussianLinearSbibm(TaskSpec):
     test_pairs: PositiveInt = 20_000
 
 
+class LotkaVolterra(TaskSpec):
+    """Predator and prey from unit populations, 4 to 100 (Gloeckler et al., 2023)."""
+
+    shard_size: ClassVar[int] = 25_000
+    kind: Literal["lotka_volterra"] = "lotka_volterra"
+    test_pairs: PositiveInt = 10_000
+
+
+class SIR(TaskSpec):
+    """Infected of a well-mixed population over time, 2 to 50 (Gloeckler et al., 2023)."""
+
+    shard_size: ClassVar[int] = 25_000
+    kind: Literal["sir"] = "sir"
+    test_pairs: PositiveInt = 10_000
+
+
+class SpatialSIR(TaskSpec):
+    """An epidemic on a 30 x 30 grid, 2 to 900 (Gloeckler et al., 2023).
+
+    Attributes:
+        shared_fields: all simulations of one shard share their random fields: the published flaw,
+            for comparison with published numbers; by default every simulation has its own.
+    """
+
+    shard_size: ClassVar[int] = 5_000
+    kind: Literal["spatial_sir"] = "spatial_sir"
+    test_pairs: PositiveInt = 2_000
+    shared_fields: bool = False
+
+
 class LynxHare(TaskSpec):
     """Lotka-Volterra with the Hudson's Bay pelt counts of 1900-1920 as observed input."""
 
@@ -100,6 +130,9 @@ class Digits(TaskSpec):
 AnyTask = Annotated[
     GaussianLinear
     | GaussianLinearSbibm
+    | LotkaVolterra
+    | SIR
+    | SpatialSIR
     | LynxHare
     | TwoMoons
     | Slcp
@@ -112,6 +145,9 @@ BUILT_IN: dict[
     str,
     type[GaussianLinear]
     | type[GaussianLinearSbibm]
+    | type[LotkaVolterra]
+    | type[SIR]
+    | type[SpatialSIR]
     | type[LynxHare]
     | type[TwoMoons]
     | type[Slcp]
@@ -121,6 +157,9 @@ BUILT_IN: dict[
 ] = {
     "gaussian_linear": GaussianLinear,
     "gaussian_linear_sbibm": GaussianLinearSbibm,
+    "lotka_volterra": LotkaVolterra,
+    "sir": SIR,
+    "spatial_sir": SpatialSIR,
     "lynx_hare": LynxHare,
     "two_moons": TwoMoons,
     "slcp": Slcp,
