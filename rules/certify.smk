@@ -10,6 +10,7 @@ rule certify:
         f"{PLAN.model_logs}/certify/{{certificate}}.log",
     benchmark:
         f"{PLAN.model_logs}/certify/{{certificate}}.benchmark.tsv"
+    priority: 20
     conda:
         "../envs/certibayes.yaml"
     threads: 1

@@ -13,6 +13,7 @@ rule retrain:
         f"{PLAN.model_logs}/retrain.benchmark.tsv"
     wildcard_constraints:
         defense="(?!none/)[a-z][a-z0-9_]*",
+    priority: 30
     conda:
         "../envs/certibayes.yaml"
     threads: 1

@@ -12,6 +12,7 @@ rule train:
         f"{PLAN.model_logs}/train.benchmark.tsv"
     wildcard_constraints:
         defense="none",
+    priority: 30
     conda:
         "../envs/certibayes.yaml"
     threads: 1
