@@ -34,6 +34,10 @@ class PerturbationGrid(Perturbation):
             raise ValueError(f"got {list(epsilons)}; allowed: a strictly increasing, filled list")
         return epsilons
 
+    def without_epsilons(self) -> PerturbationGrid:
+        """Return the grid without its radii: what decides the result at any one of them."""
+        return self.model_copy(update={"epsilons": ()})
+
     def at(self, epsilon: float) -> PerturbationAt:
         """Return the ball of one radius."""
         return PerturbationAt(norm=self.norm, unit=self.unit, epsilon=epsilon)

@@ -46,7 +46,7 @@ def run(job: AttackJob, layout: Layout, code: str) -> None:
 
 
 def _without_epsilons(job: AttackJob) -> AttackJob:
-    grid = job.attack_spec.perturbation.model_copy(update={"epsilons": ()})
+    grid = job.attack_spec.perturbation.without_epsilons()
     spec = job.attack_spec.model_copy(update={"perturbation": grid})
     return job.model_copy(update={"attack_spec": spec})
 

@@ -134,6 +134,6 @@ def _comparison(
 
 
 def _without_epsilons(job: CertifyJob) -> CertifyJob:
-    grid = job.certificate_spec.perturbation.model_copy(update={"epsilons": ()})
+    grid = job.certificate_spec.perturbation.without_epsilons()
     spec = job.certificate_spec.model_copy(update={"perturbation": grid})
     return job.model_copy(update={"certificate_spec": spec})

@@ -7,9 +7,12 @@ from typing import Literal
 
 from torch import Tensor
 
-from certibayes.metrics.intervals.betting import betting_upper
-from certibayes.metrics.intervals.empirical_bernstein import empirical_bernstein_upper
-from certibayes.metrics.intervals.hoeffding import hoeffding_upper
+from certibayes.metrics.intervals.betting import betting_lower, betting_upper
+from certibayes.metrics.intervals.empirical_bernstein import (
+    empirical_bernstein_lower,
+    empirical_bernstein_upper,
+)
+from certibayes.metrics.intervals.hoeffding import hoeffding_lower, hoeffding_upper
 
 Method = Literal["hoeffding", "empirical_bernstein", "betting"]
 
@@ -17,6 +20,11 @@ UPPER: dict[Method, Callable[[Tensor, float], Tensor]] = {
     "hoeffding": hoeffding_upper,
     "empirical_bernstein": empirical_bernstein_upper,
     "betting": betting_upper,
+}
+LOWER: dict[Method, Callable[[Tensor, float], Tensor]] = {
+    "hoeffding": hoeffding_lower,
+    "empirical_bernstein": empirical_bernstein_lower,
+    "betting": betting_lower,
 }
 
 
@@ -27,4 +35,4 @@ def mean_upper(method: Method, terms: Tensor, alpha: float) -> Tensor:
 
 def mean_lower(method: Method, terms: Tensor, alpha: float) -> Tensor:
     """Bound the mean of terms, shape (n, batch), from below with confidence 1 - alpha; (batch,)."""
-    return 1 - UPPER[method](1 - terms, alpha)
+    return LOWER[method](terms, alpha)
