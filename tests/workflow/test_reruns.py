@@ -77,7 +77,7 @@ def test_edited_values_re_run_what_they_decide(finished):
     project.study = study
     larger = {
         **study["experiments"][0],
-        "budget": GaussianLinearSbibm.shard_size + 1,
+        "budget": GaussianLinearSbibm.SHARD_SIZE + 1,
         "defenses": ["none"],
     }
     study["experiments"].append(larger)

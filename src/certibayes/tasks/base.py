@@ -34,7 +34,10 @@ class PosteriorTask(Task):
         theta_dim: parameters.
         theta_names: one name per parameter.
         prior: distribution over theta with event shape (theta_dim,) and a `support`.
+        rows_per_call: rows that one call of `simulate` gets from the workflow.
     """
+
+    rows_per_call: int = 10_000
 
     theta_dim: int
     theta_names: tuple[str, ...]

@@ -1,0 +1,1 @@
+"""Specifications of simulators, one module per origin."""
