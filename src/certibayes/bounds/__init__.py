@@ -7,6 +7,7 @@ from certibayes.bounds.propagate import (
     interval_bounds,
     interval_bounds_of_samples,
     last_layer_folded,
+    linear_bounds,
 )
 from certibayes.bounds.rules import propagate, rule
 
@@ -18,6 +19,7 @@ __all__ = [
     "interval_bounds",
     "interval_bounds_of_samples",
     "last_layer_folded",
+    "linear_bounds",
     "propagate",
     "rule",
 ]

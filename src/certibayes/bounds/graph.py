@@ -1,0 +1,80 @@
+"""Functions of a perturbed input as a graph of nodes that linear bounds are pulled back through."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from itertools import count
+
+from torch import Tensor
+
+from certibayes.bounds.ellipsoid import Region
+from certibayes.bounds.interval import Interval
+
+_CREATED = count()
+
+
+class Node(ABC):
+    """A tensor that depends on the perturbed input x'.
+
+    A value has shape (*lead, batch, *features): `lead` counts what is bounded beside each other,
+    e.g. draws of theta, and may be empty.
+
+    Attributes:
+        parents: nodes that the value is computed from.
+        region: a set that holds every value over the input region.
+        features: number of feature dimensions, 1 for vectors, 0 for one number per observation.
+        order: creation order; parents come before children.
+        tightening: whether the input of every nonlinear node gets linear bounds ("CROWN"), not
+            only the intervals that its parents gave ("CROWN-IBP").
+    """
+
+    tightening: bool
+
+    def __init__(self, parents: tuple[Node, ...], region: Region, features: int) -> None:
+        self.parents = parents
+        self.region = region
+        self.features = features
+        self.order = next(_CREATED)
+        if parents:
+            self.tightening = parents[0].tightening
+
+    @property
+    def interval(self) -> Interval:
+        """A box that holds every value, shape (*lead, batch, *features)."""
+        return self.region.box
+
+    @property
+    def feature_shape(self) -> tuple[int, ...]:
+        """Sizes of the feature dimensions."""
+        shape = tuple(self.interval.lower.shape)
+        return shape[len(shape) - self.features :]
+
+    @abstractmethod
+    def pull_back(self, coefficients: Tensor) -> tuple[tuple[Tensor, ...], Tensor | float]:
+        """Bound sum(coefficients * value) from below by linear functions of the parents' values.
+
+        Args:
+            coefficients: shape (*front, *lead, batch, *features); all leading dimensions are
+                those of the node whose bound is wanted.
+
+        Returns:
+            Coefficients on each parent, same leading dimensions with the parent's features, and
+            the offset, broadcastable to the leading dimensions.
+        """
+
+
+class Input(Node):
+    """The perturbed input itself."""
+
+    def __init__(self, region: Region, tightening: bool) -> None:
+        super().__init__((), region, region.box.lower.dim() - 1)
+        self.tightening = tightening
+
+    def pull_back(self, coefficients: Tensor) -> tuple[tuple[Tensor, ...], Tensor | float]:
+        """Return no parents: the coefficients on x' are the result."""
+        return (), 0.0
+
+
+def sum_features(values: Tensor, features: int) -> Tensor:
+    """Return the sums over the last `features` dimensions."""
+    return values.sum(tuple(range(-features, 0))) if features else values
