@@ -36,6 +36,7 @@ rule all:
         f"{PLAN.root}/invariants.json",
 
 
+include: "rules/decoder.smk"
 include: "rules/simulate.smk"
 include: "rules/train.smk"
 include: "rules/attack.smk"

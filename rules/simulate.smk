@@ -1,8 +1,15 @@
 rule simulate:
     input:
-        [],
+        PLAN.simulate_inputs,
     output:
-        multiext(f"{PLAN.shard}/", "target.npy", "x.npy", "valid.npy", "run.json"),
+        multiext(
+            f"{PLAN.shard}/",
+            "target.npy",
+            "x.npy",
+            "valid.npy",
+            "failures.json",
+            "run.json",
+        ),
     log:
         f"{PLAN.shard_logs}/simulate.log",
     benchmark:
@@ -23,9 +30,12 @@ rule simulate:
 
 rule gather:
     input:
-        PLAN.task_shards,
+        simulator=PLAN.simulate_inputs,
+        shards=PLAN.task_shards,
     output:
-        multiext(f"{PLAN.reference}/", "test.npz", "scale.json", "run.json"),
+        multiext(
+            f"{PLAN.reference}/", "test.npz", "scale.json", "failures.json", "run.json"
+        ),
     log:
         f"{PLAN.reference_logs}/gather.log",
     benchmark:

@@ -1,6 +1,8 @@
+import lzma
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 
@@ -13,3 +15,18 @@ def data_root():
     if os.environ.get("CI") == "true":
         pytest.fail(f"CERTIBAYES_DATA: got {str(root)!r}; allowed under CI: an existing folder")
     pytest.skip("CERTIBAYES_DATA is not set")
+
+
+@pytest.fixture(scope="session")
+def cifar10_root(data_root, tmp_path_factory):
+    """A data root with the first training batch and the test batch of CIFAR-10, binary version."""
+    root = tmp_path_factory.mktemp("cifar10")
+    labels = np.load(data_root / "cifar10" / "labels.npz")
+    (root / "cifar-10-batches-bin").mkdir()
+    for name, y in (("data_batch_1", labels["y_train"][:10_000]), ("test_batch", labels["y_test"])):
+        with lzma.open(data_root / "cifar10" / f"{name}.npy.xz") as stream:
+            green, red, blue = np.load(stream).cumsum(2, dtype="u1").cumsum(3, dtype="u1")
+        pixels = np.stack([red + green, green, blue + green], 1).reshape(len(y), -1)
+        records = np.concatenate([y[:, None], pixels], 1)
+        records.tofile(root / "cifar-10-batches-bin" / f"{name}.bin")
+    return root

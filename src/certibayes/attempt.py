@@ -192,6 +192,18 @@ class Attempt:
         if self.interruption.requested:
             raise Interrupted(f"{self.stage} stopped; finished parts are kept in {self.state}")
 
+    def track(self) -> None:
+        """Open a run for a job without one of its own, for what people ought to see.
+
+        Raises:
+            TrackingError: if tracking is strict and the store fails.
+        """
+        if self.tracked:
+            return
+        self.tracked = True
+        self.journal.header(self.journal.record.header | {"tracked": True})
+        self.reporter.start()
+
     def params(self, values: Mapping[str, object]) -> None:
         """Record parameters beside those of the job.
 

@@ -12,6 +12,7 @@ from certibayes.locking import StudyLockedError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "run a study to its report"),
+    "decoder": ("stage", "the decoder of a task that simulates with one"),
     "simulate": ("stage", "one shard of simulations"),
     "gather": ("stage", "test pairs, units and the log of all shards of a task"),
     "train": ("stage", "a model with the plain log-likelihood"),

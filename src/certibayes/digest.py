@@ -2,28 +2,31 @@
 
 It is the sha256 of the syntax trees (no comments, no docstrings) of the static import closure of
 the job's stage module and of the plug-ins that its slice of the config names, of the data files
-beside these modules that carry their name, and of the fixed shard size of its task. Imports inside
-functions count, imports under `if TYPE_CHECKING` do not.
+beside these modules that carry their name, and of the fixed shard size of its task. A user's own
+simulator counts like a module of ours, with the modules beside its file that it imports. Imports
+inside functions count, imports under `if TYPE_CHECKING` do not.
 
 Left out, because nothing they do reaches a result: the config package and the layout (values and
-paths stand in the rule already), the registry (a job names its plug-ins), tracking, journals,
-checkpoints and attempts, locking, the command line, the workflow package, and, for all jobs but the
-report, the report code. Code of other packages is left out too: force a re-run after an upgrade.
+paths stand in the rule already), the registry (a job names its plug-ins), the search for files of
+data sets (their checksums count), tracking, journals, checkpoints and attempts, locking, the
+command line, the workflow package, and, for all jobs but the report, the report code. Code of other
+packages is left out too: force a re-run after an upgrade.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 from certibayes import registry
+from certibayes.config.certificates import PosteriorShift
 from certibayes.config.defenses import RobustLikelihood
 from certibayes.config.jobs import (
     AttackJob,
     CertifyJob,
+    DecoderJob,
     EvaluateJob,
     GatherJob,
     Job,
@@ -31,6 +34,9 @@ from certibayes.config.jobs import (
     ReportJob,
     SimulateJob,
 )
+from certibayes.config.simulators.own import OwnSimulator
+from certibayes.script_digest import digest_of_script
+from certibayes.syntax import imported_names, tree_of
 
 PACKAGE = "certibayes"
 LEFT_OUT = frozenset(
@@ -42,6 +48,9 @@ LEFT_OUT = frozenset(
         "cli",
         "commands",
         "config",
+        "datasets.download",
+        "datasets.obtain",
+        "datasets.roots",
         "digest",
         "flock",
         "journal",
@@ -53,12 +62,13 @@ LEFT_OUT = frozenset(
         "registry",
         "reporting",
         "resumption",
+        "script_digest",
+        "syntax",
         "tracking",
         "workflow",
     )
 )
 REPORT = f"{PACKAGE}.report"
-BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 DATA_SUFFIXES = (".css", ".csv", ".json")
 PREDICTIVE_BOUNDS = f"{PACKAGE}.bnn.predictive_bounds"
 
@@ -78,6 +88,8 @@ def code_digest(job: Job | ReportJob, source: Path | None = None) -> str:
             digest.update(f"{data.name} {hashlib.sha256(data.read_bytes()).hexdigest()}\n".encode())
     if isinstance(job, Job):
         digest.update(f"shard size {job.task_spec.shard_size}".encode())
+        if isinstance(job.task_spec, OwnSimulator):
+            digest.update(digest_of_script(Path(job.task_spec.file)).encode())
     return digest.hexdigest()[:16]
 
 
@@ -96,6 +108,8 @@ def roots(job: Job | ReportJob) -> tuple[str, ...]:
     """
     if isinstance(job, ReportJob):
         return (_stage("report"),)
+    if isinstance(job, DecoderJob):
+        return (_stage("decoder"),)
     task = registry.module_of("task", job.task_spec.kind)
     if isinstance(job, SimulateJob):
         return (_stage("simulate"), task)
@@ -109,7 +123,8 @@ def roots(job: Job | ReportJob) -> tuple[str, ...]:
         return (_stage("attack"), *common, attack, objective)
     if isinstance(job, CertifyJob):
         certificate = registry.module_of("certificate", job.certificate_spec.kind)
-        return (_stage("certify"), *common, certificate, *_bounds_roots(job))
+        bounds = (*_bounds_roots(job), *_shift_bounds(job))
+        return (_stage("certify"), *common, certificate, *bounds)
     if isinstance(job, EvaluateJob):
         kinds = sorted({spec.kind for spec in job.certificates.values()})
         certificates = (registry.module_of("certificate", kind) for kind in kinds)
@@ -137,12 +152,19 @@ def _bounds_roots(job: ModelJob) -> tuple[str, ...]:
     estimator = job.model_spec.estimator
     if estimator is None:
         return (PREDICTIVE_BOUNDS,)
-    kinds = ("estimator_bounds", "forward_kl_bounds")
+    kinds = ("estimator_bounds", "forward_kl_bounds", "log_density_graph")
     return tuple(
         registry.module_of(kind, estimator.kind)
         for kind in kinds
         if estimator.kind in registry.names(kind)
     )
+
+
+def _shift_bounds(job: CertifyJob) -> tuple[str, ...]:
+    spec = job.certificate_spec
+    if not isinstance(spec, PosteriorShift):
+        return ()
+    return (registry.module_of("shift_bounds", spec.bounds),)
 
 
 @cache
@@ -191,9 +213,7 @@ def _data_files(source: Path, module: str) -> list[Path]:
 def _tree(source: Path, module: str) -> ast.Module:
     path = _file(source, module)
     assert path is not None
-    tree = ast.parse(path.read_bytes(), filename=str(path))
-    _remove_docstrings(tree)
-    return tree
+    return tree_of(path)
 
 
 @cache
@@ -206,54 +226,6 @@ def _imports(source: Path, module: str) -> tuple[str, ...]:
     path = _file(source, module)
     assert path is not None
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    names: set[str] = set()
-    for statement in _statements(_tree(source, module)):
-        if isinstance(statement, ast.Import):
-            names.update(alias.name for alias in statement.names)
-        elif isinstance(statement, ast.ImportFrom):
-            origin = _origin(statement, package)
-            names.add(origin)
-            names.update(f"{origin}.{alias.name}" for alias in statement.names)
+    names = imported_names(_tree(source, module), package)
     own = (name for name in names if name == PACKAGE or name.startswith(f"{PACKAGE}."))
     return tuple(sorted(name for name in own if _file(source, name) is not None))
-
-
-def _origin(node: ast.ImportFrom, package: str) -> str:
-    if node.level == 0:
-        return node.module or ""
-    parents = package.split(".")
-    base = parents[: len(parents) - node.level + 1]
-    return ".".join([*base, node.module] if node.module else base)
-
-
-def _statements(node: ast.AST) -> Iterator[ast.AST]:
-    """Walk the statements below a node but those that only type checkers see."""
-    for name in BLOCKS:
-        if name == "body" and isinstance(node, ast.If) and _is_type_checking(node.test):
-            continue
-        block = getattr(node, name, None)
-        for statement in block if isinstance(block, list) else ():
-            yield statement
-            yield from _statements(statement)
-
-
-def _is_type_checking(test: ast.expr) -> bool:
-    return "TYPE_CHECKING" in (getattr(test, "id", None), getattr(test, "attr", None))
-
-
-def _remove_docstrings(node: ast.AST) -> None:
-    """Remove strings that stand alone as statements: docstrings of anything, attributes too."""
-    for name in BLOCKS:
-        block = getattr(node, name, None)
-        if isinstance(block, list):
-            block[:] = [statement for statement in block if not _is_docstring(statement)]
-            for statement in block:
-                _remove_docstrings(statement)
-
-
-def _is_docstring(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )

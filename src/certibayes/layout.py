@@ -10,6 +10,7 @@ from certibayes.config.jobs import Job, ModelJob
 MODEL = "{task}/n{budget}/{model}/{defense}/seed{seed}"
 SHARD = "{task}/simulate/shard{shard}"
 REFERENCE = "{task}/simulate/reference"
+DECODER = "{task}/simulate/decoder"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ class Layout:
     def reference(self, job: Job) -> Path:
         """Folder of test pairs, observed data and units: test.npz, scale.json, run.json."""
         return self.root / REFERENCE.format(task=job.task)
+
+    def decoder(self, job: Job) -> Path:
+        """Folder of a task's decoder: weights.safetensors, manifest.json, run.json."""
+        return self.root / DECODER.format(task=job.task)
 
     def model(self, job: ModelJob) -> Path:
         """Folder of one model; it holds model/, attack/, certify/ and evaluate/."""

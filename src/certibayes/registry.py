@@ -34,6 +34,7 @@ REGISTRY: dict[str, dict[str, str]] = {
     "estimator": {
         "gaussian": "certibayes.estimators.gaussian:GaussianEstimator",
         "maf": "certibayes.estimators.maf:MAFEstimator",
+        "nsf": "certibayes.estimators.nsf:NSFEstimator",
     },
     "estimator_bounds": {
         "gaussian": "certibayes.estimators.gaussian_bounds:log_density_bounds",
@@ -41,6 +42,15 @@ REGISTRY: dict[str, dict[str, str]] = {
     },
     "forward_kl_bounds": {
         "gaussian": "certibayes.estimators.gaussian_bounds:forward_kl_upper",
+    },
+    "log_density_graph": {
+        "gaussian": "certibayes.estimators.gaussian_graph:log_density_graph",
+        "maf": "certibayes.estimators.maf_graph:log_density_graph",
+    },
+    "shift_bounds": {
+        "interval": "certibayes.certificates.per_draw:per_draw_bounds",
+        "crown_ibp": "certibayes.certificates.shared_adversary:shared_bounds",
+        "crown": "certibayes.certificates.shared_adversary:shared_bounds",
     },
     "network": {
         "mlp": "certibayes.networks.mlp:MLP",
@@ -51,16 +61,29 @@ REGISTRY: dict[str, dict[str, str]] = {
     },
     "attack": {
         "noise": "certibayes.attacks.noise:Noise",
+        "fgsm": "certibayes.attacks.fgsm:FGSM",
         "pgd": "certibayes.attacks.pgd:PGD",
+        "pgd_adam": "certibayes.attacks.pgd_adam:PGDAdam",
+        "random_search": "certibayes.attacks.random_search:RandomSearch",
+        "spectral": "certibayes.attacks.spectral:Spectral",
+        "gloeckler2023_l2pgd": "certibayes.attacks.gloeckler2023_l2pgd:Gloeckler2023L2PGD",
     },
     "objective": {
         "forward_kl": "certibayes.attacks.forward_kl:ForwardKL",
         "reverse_kl": "certibayes.attacks.reverse_kl:ReverseKL",
+        "mmd": "certibayes.attacks.mmd:MMD",
+        "nll": "certibayes.attacks.nll:NLL",
+        "toward_posterior": "certibayes.attacks.toward_posterior:TowardPosterior",
+        "toward_theta": "certibayes.attacks.toward_theta:TowardTheta",
         "expected_loss": "certibayes.attacks.expected_loss:ExpectedLoss",
     },
     "defense": {
         "none": "certibayes.defenses.none:NoDefense",
         "fisher": "certibayes.defenses.fisher:Fisher",
+        "empirical": "certibayes.defenses.empirical:Empirical",
+        "adversarial": "certibayes.defenses.adversarial:Adversarial",
+        "trades": "certibayes.defenses.trades:Trades",
+        "noise": "certibayes.defenses.noise:NoiseAugmentation",
         "robust_likelihood": "certibayes.defenses.robust_likelihood:RobustLikelihood",
     },
     "certificate": {

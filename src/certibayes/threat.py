@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -33,14 +34,33 @@ class Scale:
         Raises:
             ValueError: if there are fewer than two observations or an entry is not finite.
         """
-        x = x.double()
-        broken = int((~x.isfinite()).any(1).sum())
-        if len(x) < 2 or broken:
+        return cls.of_parts((x,))
+
+    @classmethod
+    def of_parts(cls, parts: Iterable[Tensor]) -> Scale:
+        """Measure the units on observations that come in parts, each of shape (n, d).
+
+        Sums of squared deviations are merged as in Chan, Golub and LeVeque (1983).
+
+        Raises:
+            ValueError: if there are fewer than two observations or an entry is not finite.
+        """
+        rows, broken, within = 0, 0, 0.0
+        mean = squares = torch.zeros((), dtype=torch.float64)
+        for x in (part.double() for part in parts if len(part)):
+            broken += int((~x.isfinite()).any(1).sum())
+            center = x.mean(0)
+            shift, total = center - mean, rows + len(x)
+            squares = squares + (x - center).square().sum(0) + shift**2 * (rows * len(x) / total)
+            mean = mean + shift * (len(x) / total)
+            within += float(x.std(1, correction=min(1, x.shape[1] - 1)).sum())
+            rows = total
+        if rows < 2 or broken:
             raise ValueError(
-                f"x: got {len(x)} observations, {broken} of them not finite; "
+                f"x: got {rows} observations, {broken} of them not finite; "
                 "allowed: at least 2, all finite"
             )
-        return cls(x.std(0), float(x.std(1, correction=min(1, x.shape[1] - 1)).mean()))
+        return cls((squares / (rows - 1)).sqrt(), within / rows)
 
     @property
     def active(self) -> Tensor:

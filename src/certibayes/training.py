@@ -10,9 +10,10 @@ from certibayes.bnn.base import WeightInference
 from certibayes.config.models import Training
 from certibayes.defenses.base import Defense
 from certibayes.process import Interrupted
-from certibayes.training_loop import FitResult, Loop, Pairs, State
+from certibayes.rows import Pairs
+from certibayes.training_loop import FitResult, Loop, State
 
-__all__ = ["Checkpoint", "FitResult", "Interruption", "Pairs", "Report", "State", "fit"]
+__all__ = ["Checkpoint", "FitResult", "Interruption", "Report", "State", "fit"]
 
 Report = Callable[[int, dict[str, float]], None]
 

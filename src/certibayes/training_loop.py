@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,26 +14,13 @@ from torch import Tensor, nn
 from certibayes.bnn.base import WeightInference
 from certibayes.config.models import Training
 from certibayes.defenses.base import Defense
+from certibayes.rows import Pair, Pairs, blocks
 from certibayes.seeding import generator
 
 VALIDATION_BATCH = 2048
 
 State = dict[str, Any]
 """Tree of dicts with string keys; leaves are tensors, ints, floats or None."""
-
-
-class Pairs(Protocol):
-    """Training pairs: target (theta or labels) and raw x, equally long."""
-
-    @property
-    def target(self) -> Tensor:
-        """Theta, shape (n, theta_dim), or labels, shape (n,)."""
-        ...
-
-    @property
-    def x(self) -> Tensor:
-        """Raw observations, shape (n, x_dim)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -78,13 +65,10 @@ class Loop:
         self.validation = validation
         self.spec = spec
         self.seed = seed
-        self.examples = len(training.x)
+        self.examples = len(training)
         for key, pairs in (("training", training), ("validation", validation)):
-            if not len(pairs.x) == len(pairs.target) > 0:
-                raise ValueError(
-                    f"{key}: got {len(pairs.x)} x and {len(pairs.target)} targets; "
-                    "allowed: equally many, at least one"
-                )
+            if len(pairs) == 0:
+                raise ValueError(f"{key}: got 0 pairs; allowed: at least one")
         self.per_epoch = max(self.examples // spec.batch_size, 1)
         self.total = spec.epochs * self.per_epoch
         self.parameters = [p for p in inference.parameters() if p.requires_grad]
@@ -104,10 +88,9 @@ class Loop:
         """Take one step per item; metrics after the last step of an epoch, else None."""
         while self.step < self.total and not self._stops_early():
             epoch, first = divmod(self.step, self.per_epoch)
-            order = torch.randperm(self.examples, generator=generator(self.seed, "order", epoch))
             self.inference.train()
-            for batch in order.split(self.spec.batch_size)[first : self.per_epoch]:
-                self._loss_sum += self._update(batch)
+            for target, x in self._batches(epoch, first):
+                self._loss_sum += self._update(target, x)
                 self.step += 1
                 yield None if self.step % self.per_epoch else self._end_epoch(epoch)
 
@@ -144,8 +127,12 @@ class Loop:
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self._best = None if state["best"] is None else _Best(**state["best"])
 
-    def _update(self, batch: Tensor) -> float:
-        target, x = self.training.target[batch], self.training.x[batch]
+    def _batches(self, epoch: int, first: int) -> Iterator[Pair]:
+        size = self.spec.batch_size
+        order = torch.randperm(self.examples, generator=generator(self.seed, "order", epoch))
+        return self.training.batches(order[first * size : self.per_epoch * size], size)
+
+    def _update(self, target: Tensor, x: Tensor) -> float:
         progress = self.step / self.total
         draws = generator(self.seed, "draws", self.step)
 
@@ -207,10 +194,8 @@ class Loop:
         samples = self.inference.sample(self.inference.stored_samples, draws)
         model = self.inference.model(samples).eval()
         nll, objective = 0.0, 0.0
-        rows = len(self.validation.x)
-        for batch in torch.arange(rows).split(VALIDATION_BATCH):
-            target, x = self.validation.target[batch], self.validation.x[batch]
+        for target, x in blocks(self.validation, VALIDATION_BATCH):
             nll -= model(x).log_prob(target).sum().item()
             if of_defense:
                 objective += self.defense.objective(model, target, x, 1.0, draws).sum().item()
-        return nll / rows, objective / rows
+        return nll / len(self.validation), objective / len(self.validation)

@@ -12,6 +12,7 @@ SPECS = {cls.model_fields["kind"].default: cls for cls in get_args(get_args(AnyE
 REAL = constraints.independent(constraints.real, 1)
 POSITIVE = constraints.independent(constraints.positive, 1)
 KINDS = registry.names("estimator")
+BOUNDED = registry.names("estimator_bounds")
 
 
 def estimator_of(kind, theta_dim=3, x_dim=4, support=REAL, seed=0, gain=1.0, **fields):

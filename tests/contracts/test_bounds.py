@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from estimator_zoo import KINDS, POSITIVE, estimator_of
+from estimator_zoo import BOUNDED, POSITIVE, estimator_of
 from torch import nn
 
 from certibayes import registry
@@ -144,7 +144,7 @@ def test_folding_the_last_layer_is_sound_and_never_looser(norm, clip):
         assert_inside(folded, module(points) @ coefficients.T)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BOUNDED)
 @NORMS
 @CLIPS
 @pytest.mark.parametrize("squash", [False, True], ids=["plain", "squash"])
@@ -171,7 +171,7 @@ def test_no_point_escapes_the_bounds_of_a_log_density(kind, norm, clip, squash, 
         torch.testing.assert_close(end, clean, atol=1e-12, rtol=1e-12)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BOUNDED)
 @NORMS
 def test_log_density_bounds_of_many_draws_shrink_with_the_radius(kind, norm):
     estimator = estimator_of(kind, gain=0.3)
@@ -191,7 +191,7 @@ def test_log_density_bounds_of_many_draws_shrink_with_the_radius(kind, norm):
     assert widest.width.max() < 1e-3
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BOUNDED)
 @NORMS
 @pytest.mark.parametrize("factor", [0.0, 1.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -208,7 +208,7 @@ def test_bounds_train(kind, norm, factor, dtype):
         assert parameter.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BOUNDED)
 def test_theta_off_the_support_has_no_density_anywhere(kind):
     estimator = estimator_of(kind, support=POSITIVE)
     x, ball = seeded_x(1, 4, None), seeded_ball("linf", None, 4)

@@ -50,14 +50,16 @@ def observations(name):
     return torch.randn(BATCH, X_DIM, generator=generator(name), dtype=torch.float64).clamp(-2, 2)
 
 
-def posterior_case(kind):
+def posterior_case(kind, bounds="interval"):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         spec = {"gaussian": Gaussian(hidden=(16,)), "maf": MAF(transforms=2, hidden=16, blocks=1)}
         build = registry.load("estimator", kind)
         model = build(spec[kind], 3, X_DIM, constraints.positive).double().eval()
     model.load_state_dict(weights_of(model, generator("weights", kind), 0.05), strict=False)
-    shift = PosteriorShift(perturbation=GRID, draws=300, comparison_draws=DRAWS, tau=0.45)
+    shift = PosteriorShift(
+        perturbation=GRID, draws=300, comparison_draws=DRAWS, tau=0.45, bounds=bounds
+    )
     certificate = registry.load("certificate", "posterior_shift")(shift)
     return Case(certificate, model, observations(kind), None, 0.03)
 
@@ -79,7 +81,9 @@ def decision_case():
 
 CASES = {
     "posterior_shift": {
-        kind: (lambda kind=kind: posterior_case(kind)) for kind in ("gaussian", "maf")
+        f"{kind}-{bounds}": (lambda kind=kind, bounds=bounds: posterior_case(kind, bounds))
+        for kind in ("gaussian", "maf")
+        for bounds in ("interval", "crown_ibp", "crown")
     },
     "decision": {"mlp": decision_case},
 }
@@ -135,7 +139,9 @@ def gradient_attack(prepared, ball, starts=8, steps=30):
 
 def test_every_registered_certificate_has_a_case():
     assert set(CASES) == set(registry.names("certificate"))
-    assert set(CASES["posterior_shift"]) == set(registry.names("estimator_bounds"))
+    kinds = {name.partition("-")[0] for name in CASES["posterior_shift"]}
+    assert kinds == set(registry.names("estimator_bounds"))
+    assert kinds == set(registry.names("log_density_graph"))
 
 
 @torch.no_grad()

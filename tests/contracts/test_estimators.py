@@ -5,6 +5,7 @@ import torch
 from estimator_zoo import KINDS, POSITIVE, REAL, estimator_of
 
 from certibayes.estimators.posterior import DRAW_ROWS
+from certibayes.rows import Rows
 from certibayes.seeding import generator
 
 SUPPORTS = pytest.mark.parametrize("support", [REAL, POSITIVE], ids=["real", "positive"])
@@ -34,7 +35,7 @@ def test_gradients_are_finite_and_not_zero(kind, support, squash):
 @pytest.mark.parametrize("fields", [{}, {"transforms": 1}, {"transforms": 2}], ids=str)
 @pytest.mark.parametrize("theta_dim", [1, 4])
 def test_every_theta_is_conditioned_on_every_x(kind, fields, theta_dim):
-    if kind != "maf" and fields:
+    if kind == "gaussian" and fields:
         pytest.skip("only flows have transforms")
     estimator = estimator_of(kind, theta_dim=theta_dim, gain=0.1, **fields)
     x = torch.randn(64, 4).double().requires_grad_()
@@ -49,7 +50,7 @@ def test_every_theta_is_conditioned_on_every_x(kind, fields, theta_dim):
 def test_one_dimensional_density_integrates_to_one_and_matches_draws(kind, support):
     estimator = estimator_of(kind, theta_dim=1, support=support, gain=0.5)
     posterior = estimator(torch.randn(3, 4).double())
-    v = torch.linspace(-60, 60, 60_001).double()
+    v = torch.linspace(-60, 60, 300_001).double()
     grid = v.exp() if support is POSITIVE else v
     inside = (grid > 0) & grid.isfinite() if support is POSITIVE else torch.ones_like(v).bool()
     grid = grid[inside]
@@ -126,9 +127,9 @@ def test_density_is_zero_off_the_support_and_gradients_stay_finite(kind):
 def test_standardization_absorbs_shift_and_scale_of_x(kind):
     x, theta = torch.randn(101, 4).double(), torch.randn(101, 3).double()
     estimator = estimator_of(kind)
-    estimator.fit_standardization(theta, x)
+    estimator.fit_standardization(Rows(theta, x))
     log_prob = estimator(x).log_prob(theta)
-    estimator.fit_standardization(theta, 100 * x + 7)
+    estimator.fit_standardization(Rows(theta, 100 * x + 7))
     torch.testing.assert_close(estimator(100 * x + 7).log_prob(theta), log_prob)
 
 

@@ -12,11 +12,12 @@ from torch.distributions import Categorical, Independent, MultivariateNormal, No
 
 from certibayes.attacks.forward_kl import forward_kl
 from certibayes.attacks.reverse_kl import reverse_kl
-from certibayes.config.attacks import FORM_OF_OBJECTIVE
 from certibayes.registry import load, names
 from certibayes.seeding import generator
 
-DIVERGENCES = [name for name in names("objective") if FORM_OF_OBJECTIVE[name] == "posterior"]
+KLS = ["forward_kl", "reverse_kl"]
+DIVERGENCES = [*KLS, "mmd"]
+AIMED = ["nll", "toward_posterior", "toward_theta", "expected_loss"]
 FUNCTIONS = {"forward_kl": forward_kl, "reverse_kl": reverse_kl}
 NARROW_TO_WIDE = math.log(2) + (1 + 1) / 8 - 0.5
 WIDE_TO_NARROW = math.log(0.5) + (4 + 1) / 2 - 0.5
@@ -59,7 +60,7 @@ def test_divergence_is_zero_at_x(name, closed_form):
     assert prepared(model(moved)).abs().min() > 1e-3
 
 
-@pytest.mark.parametrize("name", DIVERGENCES)
+@pytest.mark.parametrize("name", KLS)
 def test_monte_carlo_agrees_with_the_closed_form(name):
     exact, exact_gradient = value_and_gradient(name, True, 1)
     value, gradient = value_and_gradient(name, False, 100_000)
@@ -78,7 +79,7 @@ def test_the_name_states_the_direction(name, expected):
     torch.testing.assert_close(estimate, torch.full_like(estimate, expected), rtol=0, atol=0.05)
 
 
-@pytest.mark.parametrize("name", DIVERGENCES)
+@pytest.mark.parametrize("name", KLS)
 def test_closed_form_of_torch_distributions(name):
     clean, attacked = narrow_and_wide(True)
     expected = FUNCTIONS[name](clean, attacked, 1, generator(0))
@@ -92,7 +93,7 @@ def test_closed_form_of_torch_distributions(name):
     torch.testing.assert_close(mixed, expected)
 
 
-@pytest.mark.parametrize("name", DIVERGENCES)
+@pytest.mark.parametrize("name", KLS)
 def test_draws_are_fixed_by_the_generator(name):
     clean, attacked = narrow_and_wide(False)
     first, again, other = (FUNCTIONS[name](clean, attacked, 9, generator(s)) for s in (1, 1, 2))
@@ -100,7 +101,7 @@ def test_draws_are_fixed_by_the_generator(name):
     assert not torch.equal(first, other)
 
 
-@pytest.mark.parametrize("name", DIVERGENCES)
+@pytest.mark.parametrize("name", KLS)
 def test_divergence_rejects_what_it_cannot_draw_from(name):
     labels = Categorical(logits=torch.zeros(3, 2))
     with pytest.raises(TypeError, match="Categorical"):
@@ -137,8 +138,123 @@ def test_expected_loss_differentiates_the_mean_prediction():
     assert float(gradient) == pytest.approx(-slope / mean)
 
 
-def test_expected_loss_needs_labels():
-    with pytest.raises(ValueError, match="target: got None"):
-        load("objective", "expected_loss")().prepare(
-            Categorical(logits=torch.zeros(1, 2)), None, 1, generator(0)
-        )
+def test_every_objective_is_a_divergence_or_has_an_aim():
+    assert sorted([*DIVERGENCES, *AIMED]) == sorted(names("objective"))
+
+
+@pytest.mark.parametrize("name", AIMED)
+def test_an_aimed_objective_needs_its_target(name):
+    q = Categorical(logits=torch.zeros(1, 2))
+    wrong = torch.zeros(1) if name == "toward_posterior" else q
+    for target, stated in ((None, "None"), (wrong, type(wrong).__name__)):
+        with pytest.raises(ValueError, match=f"target: got {stated}; allowed for {name}"):
+            load("objective", name)().prepare(q, target, 1, generator(0))
+
+
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_a_divergence_aims_at_nothing(name):
+    x, _ = points()
+    thetas = torch.zeros(5, 2, dtype=torch.float64)
+    aimed = load("objective", name)().aim(GaussianModel(True), x, thetas, thetas, generator(0))
+    assert aimed is None
+
+
+def test_mmd_is_the_mean_of_the_kernel_over_independent_pairs():
+    """Two points per item: h is their distance, so every term can be written down."""
+    clean, attacked = narrow_and_wide(False)
+    noise = clean.noise((2,), generator(4))
+    a, b = clean.transport(noise), attacked.transport(noise)
+    width = (a[0] - a[1]).square().sum(-1)
+
+    def kernel(p: Tensor, q: Tensor) -> Tensor:
+        return torch.exp(-0.5 * (p - q).square().sum(-1) / width)
+
+    expected = kernel(a[0], a[1]) + kernel(b[0], b[1]) - kernel(a[0], b[1]) - kernel(a[1], b[0])
+    value = load("objective", "mmd")().prepare(clean, None, 2, generator(4))(attacked)
+    torch.testing.assert_close(value, expected)
+
+
+def test_mmd_is_unbiased():
+    """1-d Gaussians: E k of N(m, s^2) is h / sqrt(h^2 + s^2) exp(-m^2 / (2 (h^2 + s^2)))."""
+    clean, attacked = narrow_and_wide(False, batch=50)
+    few = load("objective", "mmd")().prepare(clean, None, 300, generator(1))(attacked)
+
+    def mean(width: float, difference: float, variance: float) -> float:
+        total = width + variance
+        return math.sqrt(width / total) * math.exp(-0.5 * difference**2 / total)
+
+    width = 0.9539**2
+    """Squared median distance of two standard normal draws."""
+    expected = mean(width, 0, 2) + mean(width, 0, 8) - 2 * mean(width, 1, 5)
+    assert float(few.mean()) == pytest.approx(expected, rel=0.1)
+
+
+def test_mmd_ignores_the_units_of_theta():
+    clean, attacked = narrow_and_wide(False)
+    stretched = [diagonal_gaussian(1e3 * q.center, 1e3 * q.std, False) for q in (clean, attacked)]
+    plain = load("objective", "mmd")().prepare(clean, None, 20, generator(1))(attacked)
+    scaled = load("objective", "mmd")().prepare(stretched[0], None, 20, generator(1))(stretched[1])
+    torch.testing.assert_close(plain, scaled)
+
+
+def test_mmd_needs_two_draws():
+    with pytest.raises(ValueError, match="draws: got 1; allowed for mmd: at least 2"):
+        load("objective", "mmd")().prepare(narrow_and_wide(True)[0], None, 1, generator(0))
+
+
+def test_nll_is_the_density_of_the_true_theta():
+    model = GaussianModel(False)
+    x, moved = points()
+    truth = torch.randn(5, 2, generator=generator("theta"), dtype=torch.float64)
+    objective = load("objective", "nll")()
+    aimed = objective.aim(model, x, truth, truth, generator(0))
+    assert torch.equal(aimed, truth)
+    value = objective.prepare(model(x), aimed, 1, generator(0))(model(moved))
+    torch.testing.assert_close(value, -model(moved).log_prob(truth))
+
+
+def test_nll_draws_the_theta_of_a_real_observation():
+    model = GaussianModel(False)
+    x, _ = points()
+    truth = torch.randn(5, 2, generator=generator("theta"), dtype=torch.float64)
+    truth[3:] = torch.nan
+    aims = [
+        load("objective", "nll")().aim(model, x, truth, truth[:3], generator(seed))
+        for seed in range(300)
+    ]
+    assert all(torch.equal(aimed[:3], truth[:3]) for aimed in aims)
+    drawn = torch.stack([aimed[3:] for aimed in aims])
+    q = model(x[3:])
+    error = (drawn.mean(0) - q.center) / (q.std / math.sqrt(len(aims)))
+    assert error.abs().max() < 4
+
+
+def test_toward_theta_aims_at_the_least_plausible_theta():
+    model = GaussianModel(True)
+    x, moved = points()
+    prior = torch.randn(300, 2, generator=generator("prior"), dtype=torch.float64)
+    prior[0] = 1e200
+    objective = load("objective", "toward_theta")()
+    aimed = objective.aim(model, x, prior[:5], prior[:100], generator(0))
+    log_prob = torch.stack([model(x).log_prob(theta.expand(5, -1)) for theta in prior[1:100]])
+    assert torch.equal(aimed, prior[1:100][log_prob.argmin(0)])
+    value = objective.prepare(model(x), aimed, 1, generator(0))(model(moved))
+    torch.testing.assert_close(value, model(moved).log_prob(aimed))
+    with pytest.raises(ValueError, match="got 1 thetas, none of finite density"):
+        objective.aim(model, x, prior[:5], prior[:1], generator(0))
+
+
+def test_toward_posterior_aims_at_another_observation():
+    """The value is -KL(target || attacked), so it is largest, zero, at the target's x."""
+    model = GaussianModel(True)
+    x, moved = points()
+    objective = load("objective", "toward_posterior")()
+    aimed = objective.aim(model, x, x[:, :2], x[:, :2], generator(0))
+    prepared = objective.prepare(model(x), aimed, 1, generator(0))
+    same = (aimed.center.unsqueeze(1) == model(x).center.unsqueeze(0)).all(-1)
+    assert (same.sum(1) == 1).all()
+    assert not same.diagonal().any()
+    torch.testing.assert_close(prepared(model(moved)), -forward_kl(aimed, model(moved), 1, None))
+    assert prepared(model(x[same.double().argmax(1)])).abs().max() < 1e-12
+    with pytest.raises(ValueError, match="got 1 observations"):
+        objective.aim(model, x[:1], x[:1, :2], x[:, :2], generator(0))

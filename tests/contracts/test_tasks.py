@@ -4,19 +4,36 @@ import math
 
 import pytest
 import torch
+from simulator_weights import restore
 from torch.distributions import biject_to
 
 from certibayes import registry
-from certibayes.config.tasks import BUILT_IN
-from certibayes.tasks.base import ClassificationTask, PosteriorTask, Task
+from certibayes.config.tasks import BUILT_IN, OWN
+from certibayes.tasks.base import ClassificationTask, PosteriorTask, Restorable, Task
 from certibayes.threat import Scale, ThreatModel
 
-NAMES = registry.names("task")
-PAIRS = 200
+NAMES = tuple(BUILT_IN)
+PAIRS, FEW = 200, 6
+FEWER_PAIRS = {"pyloric_traces": 30, "pyloric_summary": 10}
+ROWS = slice(0, 2_000)
+DOWNLOADED = {"mnist": "data_root", "fashion_mnist": "data_root", "cifar10": "cifar10_root"}
+
+
+@pytest.fixture(autouse=True)
+def downloaded(request, monkeypatch) -> None:
+    """Let a task of a downloaded data set find it, CIFAR-10 in its first batches alone."""
+    parameters = getattr(request.node, "callspec", None)
+    name = parameters.params.get("name") if parameters else None
+    if name in DOWNLOADED:
+        root = request.getfixturevalue(DOWNLOADED[name])
+        monkeypatch.setenv("CERTIBAYES_DATA", str(root))
 
 
 def make(name: str) -> Task:
-    return registry.load("task", name)(BUILT_IN[name]())
+    task = registry.load("task", name)(BUILT_IN[name]())
+    if isinstance(task, Restorable):
+        restore(task)
+    return task
 
 
 def generator(seed: int) -> torch.Generator:
@@ -31,17 +48,19 @@ INDEPENDENT_NOISE = (
 CLASSIFICATION = [name for name in NAMES if BUILT_IN[name].form == "classification"]
 LIKELIHOOD = [name for name in POSTERIOR if hasattr(registry.load("task", name), "log_likelihood")]
 LOG_NORMAL = {"sir"}
+INFORMATIVE = {"hodgkin_huxley"}
 
 
 def reference_x(task: Task) -> torch.Tensor:
     if isinstance(task, ClassificationTask):
-        return task.training_set()[1]
+        return task.training_set(ROWS)[1]
     assert isinstance(task, PosteriorTask)
-    return task.simulate(task.sample_prior(PAIRS, generator(0)), generator(1))
+    pairs = FEWER_PAIRS.get(task.spec.kind, PAIRS)
+    return task.simulate(task.sample_prior(pairs, generator(0)), generator(1))
 
 
 def test_every_registered_task_has_a_specification() -> None:
-    assert set(NAMES) == set(BUILT_IN)
+    assert set(registry.names("task")) == {*BUILT_IN, *OWN}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -77,10 +96,10 @@ def test_scale_gives_a_usable_ball(name: str) -> None:
 @pytest.mark.parametrize("name", POSTERIOR)
 def test_shapes_and_dtypes(name: str) -> None:
     task = make(name)
-    theta = task.sample_prior(PAIRS, generator(0))
-    assert theta.shape == (PAIRS, task.theta_dim)
+    theta = task.sample_prior(FEW, generator(0))
+    assert theta.shape == (FEW, task.theta_dim)
     assert theta.dtype == torch.float64
-    assert task.simulate(theta, generator(1)).shape == (PAIRS, task.x_dim)
+    assert task.simulate(theta, generator(1)).shape == (FEW, task.x_dim)
     assert len(set(task.theta_names)) == task.theta_dim
     assert task.prior.event_shape == (task.theta_dim,)
 
@@ -89,14 +108,14 @@ def test_shapes_and_dtypes(name: str) -> None:
 def test_randomness_comes_from_the_generator_alone(name: str) -> None:
     task = make(name)
     state = torch.get_rng_state()
-    theta = task.sample_prior(20, generator(3))
+    theta = task.sample_prior(FEW, generator(3))
     x = task.simulate(theta, generator(4))
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(5)
-    again = task.sample_prior(20, generator(3))
+    again = task.sample_prior(FEW, generator(3))
     torch.testing.assert_close(again, theta, rtol=0, atol=0)
     torch.testing.assert_close(task.simulate(again, generator(4)), x, rtol=0, atol=0)
-    assert not torch.equal(task.sample_prior(20, generator(6)), theta)
+    assert not torch.equal(task.sample_prior(FEW, generator(6)), theta)
     assert not torch.equal(task.simulate(theta, generator(7)), x)
 
 
@@ -153,10 +172,10 @@ def test_log_likelihood_gives_calibrated_odds_among_thetas(name: str) -> None:
     E[log p_J] = E[sum_k p_k log p_k]. The thetas lie close together or far apart.
     """
     task = make(name)
-    n, k = 2_000, 5
+    n, k, decades = (400, 5, 5) if name in INFORMATIVE else (2_000, 5, 3)
     base = task.sample_prior(n, generator(2))[:, None]
     others = task.sample_prior(n * k, generator(3)).view(n, k, -1)
-    reach = 10 ** (-3 * torch.rand(n, 1, 1, generator=generator(4), dtype=torch.float64))
+    reach = 10 ** (-decades * torch.rand(n, 1, 1, generator=generator(4), dtype=torch.float64))
     theta = base + reach * (others - base)
     x = task.simulate(theta[:, 0].clone(), generator(5))
     values = task.log_likelihood(theta.flatten(0, 1), x.repeat_interleave(k, 0))
@@ -198,16 +217,18 @@ def test_real_observations_have_the_shape_of_x(name: str) -> None:
 @pytest.mark.parametrize("name", CLASSIFICATION)
 def test_data_set_is_fixed_and_split_without_overlap(name: str) -> None:
     task = make(name)
-    y, x = task.training_set()
-    test_y, test_x = task.test_set()
-    assert len(y) == len(x) == BUILT_IN[name].rows
-    assert len(test_y) == len(test_x)
+    rows = BUILT_IN[name]().rows
+    y, x = task.training_set(ROWS)
+    test_y, test_x = task.test_set(ROWS)
+    assert len(y) == len(x) == min(ROWS.stop, rows)
+    assert len(test_y) == len(test_x) == min(ROWS.stop, BUILT_IN[name]().test_pairs)
     for labels in (y, test_y):
         assert labels.dtype == torch.int64
         assert set(labels.tolist()) == set(range(task.classes))
-    again_y, again_x = task.training_set()
-    assert torch.equal(again_x, x)
-    assert torch.equal(again_y, y)
+    for part, first in ((task.training_set, (y, x)), (task.test_set, (test_y, test_x))):
+        again_y, again_x = part(slice(100, 300))
+        assert torch.equal(again_x, first[1][100:300])
+        assert torch.equal(again_y, first[0][100:300])
     seen = {tuple(row.tolist()) for row in x}
     assert not any(tuple(row.tolist()) in seen for row in test_x)
 

@@ -1,18 +1,16 @@
-"""Lotka-Volterra task against scipy's solver, its invariant and the noise it states."""
+"""Lotka-Volterra task: its invariant, its noise and its density against scipy's solution."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
-from scipy.integrate import solve_ivp
+from ode_references import lotka_volterra, reference
 from scipy.stats import norm
 
 from certibayes.config.tasks import LotkaVolterra as LotkaVolterraSpec
 from certibayes.tasks.lotka_volterra import LotkaVolterra
 from certibayes.threat import Scale
-
-DRAWS = 200
 
 
 @pytest.fixture(scope="module")
@@ -22,29 +20,6 @@ def task() -> LotkaVolterra:
 
 def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def scipy_populations(theta: np.ndarray) -> np.ndarray:
-    """Solve in linear space, independent of the log space of the task; shape (2, 50)."""
-    alpha, beta, gamma, delta = (math.exp(1 / (1 + math.exp(-z))) for z in theta)
-
-    def slope(_: float, z: np.ndarray) -> list[float]:
-        return [alpha * z[0] - beta * z[0] * z[1], delta * z[0] * z[1] - gamma * z[1]]
-
-    times = np.linspace(0, 20, 50)
-    solution = solve_ivp(slope, (0, 20), [1.0, 1.0], "DOP853", t_eval=times, rtol=1e-10, atol=1e-12)
-    assert solution.success
-    return solution.y
-
-
-def test_solver_agrees_with_scipy_on_prior_draws(task: LotkaVolterra) -> None:
-    """Within 1e-4 of the range, per population, on 99 % of the draws."""
-    theta = task.sample_prior(DRAWS, generator(0))
-    solved = task.populations(theta).view(-1, 2, 50).numpy()
-    reference = np.stack([scipy_populations(row) for row in theta.numpy()])
-    error = np.abs(solved - reference).max(2) / np.ptp(reference, axis=2)
-    assert (error.max(1) < 1e-4).mean() >= 0.99
-    assert np.median(error) < 1e-6
 
 
 def test_rates_of_latent_zero() -> None:
@@ -78,7 +53,10 @@ def test_noise_is_normal_around_the_solution(task: LotkaVolterra) -> None:
 def test_log_likelihood_agrees_with_scipy_and_broadcasts(task: LotkaVolterra) -> None:
     theta = task.sample_prior(3, generator(4))
     x = task.simulate(theta[:1], generator(5))
-    expected = [norm.logpdf(x[0], scipy_populations(z).reshape(-1), 0.05).sum() for z in theta]
+    expected = [
+        norm.logpdf(x[0], reference(lotka_volterra(z)).reshape(-1), 0.05).sum()
+        for z in theta.numpy()
+    ]
     np.testing.assert_allclose(task.log_likelihood(theta, x), expected, rtol=1e-5)
     broadcast = task.log_likelihood(theta, x.expand(3, -1))
     torch.testing.assert_close(broadcast, task.log_likelihood(theta, x))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
@@ -32,7 +33,8 @@ def attack(task: object, x: Tensor, ball: Ball, objective: str, kind: str = "pgd
         "objective": objective,
         "perturbation": {"norm": ball.norm, "unit": "raw", "epsilons": [EPSILON]},
     }
-    built = specs.PGD(steps=200, **stated) if kind == "pgd" else specs.Noise(**stated)
+    steps = {"steps": 200} if kind in ("pgd", "pgd_adam") else {}
+    built = TypeAdapter(specs.AnyAttack).validate_python({"kind": kind, **steps, **stated})
     return load("attack", kind)(built).attack(
         task.exact_posterior, x, None, load("objective", objective)(), ball, seed=1
     )
@@ -49,6 +51,37 @@ def test_pgd_reaches_the_worst_case_of_the_exact_posterior(kind, norm, unit, obj
     found = attack(task, x, ball, objective).objective
     assert (found <= worst * (1 + 1e-9)).all()
     assert (found >= 0.99 * worst).all()
+
+
+@pytest.mark.parametrize("task_kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "norm", "share"),
+    [
+        ("spectral", "l2", 0.99),
+        ("spectral", "linf", 0.99),
+        ("pgd_adam", "linf", 0.99),
+        ("pgd_adam", "l2", 0.98),
+        ("gloeckler2023_l2pgd", "l2", 0.98),
+        ("fgsm", "linf", 0.99),
+        ("fgsm", "l2", 0.85),
+    ],
+)
+def test_other_attacks_reach_the_worst_case_of_the_exact_posterior(task_kind, kind, norm, share):
+    """Less where one step, or steps that stay long, must tell nearly equal eigenvalues apart."""
+    task, x, ball = setting(task_kind, norm, "within_std")
+    _, worst = task.worst_case_shift(ball)
+    found = attack(task, x, ball, "reverse_kl", kind).objective
+    assert (found <= worst * (1 + 1e-9)).all()
+    assert (found >= share * worst).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_random_search_comes_close_without_gradients(norm):
+    task, x, ball = setting("gaussian_linear", norm)
+    _, worst = task.worst_case_shift(ball)
+    found = attack(task, x, ball, "forward_kl", "random_search").objective
+    assert (found <= worst * (1 + 1e-9)).all()
+    assert found.mean() > 0.8 * worst
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -1,17 +1,15 @@
-"""SIR task against scipy's solver, its invariant and the noise it states."""
+"""SIR task: its closed forms, its noise and its density against scipy's solution."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
-from scipy.integrate import solve_ivp
+from ode_references import reference, sir
 from scipy.stats import lognorm
 
 from certibayes.config.tasks import BUILT_IN
 from certibayes.tasks.sir import SIR
-
-DRAWS = 200
 
 
 @pytest.fixture(scope="module")
@@ -21,31 +19,6 @@ def task() -> SIR:
 
 def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def scipy_infected(theta: np.ndarray) -> np.ndarray:
-    """Solve all three compartments in linear space; the infected, shape (50,)."""
-    beta, gamma = (1 / (1 + math.exp(-z)) for z in theta)
-
-    def slope(_: float, z: np.ndarray) -> list[float]:
-        infection = beta * z[0] * z[1] / 5
-        return [-infection, infection - gamma * z[1], gamma * z[1]]
-
-    times = np.linspace(0, 50, 50)
-    start = [5.0, 0.25, 0.0]
-    solution = solve_ivp(slope, (0, 50), start, "DOP853", t_eval=times, rtol=1e-10, atol=1e-12)
-    assert solution.success
-    return solution.y[1]
-
-
-def test_solver_agrees_with_scipy_on_prior_draws(task: SIR) -> None:
-    """Within 1e-4 of the range on 99 % of the draws."""
-    theta = task.sample_prior(DRAWS, generator(0))
-    solved = task.infected(theta).numpy()
-    reference = np.stack([scipy_infected(row) for row in theta.numpy()])
-    error = np.abs(solved - reference).max(1) / np.ptp(reference, axis=1)
-    assert (error < 1e-4).mean() >= 0.99
-    assert np.median(error) < 1e-6
 
 
 def test_largest_number_of_infected_has_its_closed_form(task: SIR) -> None:
@@ -82,7 +55,7 @@ def test_log_likelihood_agrees_with_scipy_and_broadcasts(task: SIR) -> None:
     theta = task.sample_prior(3, generator(2))
     x = task.simulate(theta[:1], generator(3))
     expected = [
-        lognorm(0.2, scale=scipy_infected(z.numpy()) + 1e-4).logpdf(x[0].numpy()).sum()
+        lognorm(0.2, scale=reference(sir(z.numpy()))[1] + 1e-4).logpdf(x[0].numpy()).sum()
         for z in theta
     ]
     np.testing.assert_allclose(task.log_likelihood(theta, x), expected, rtol=1e-5)

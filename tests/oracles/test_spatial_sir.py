@@ -134,6 +134,19 @@ def test_random_fields_are_shared_between_simulations_on_request_alone() -> None
     assert share_variance_ratio(True) > 4
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_shared_fields_are_those_of_every_shard(shared: bool) -> None:
+    """Where two calls with generators of their own infect, cell by cell, is correlated or not."""
+    theta = torch.tensor([[1.5, 0.3]], dtype=torch.float64).expand(300, -1)
+    shares = []
+    for shard in range(2):
+        task = SpatialSIR(SpatialSIRSpec(shared_fields=shared))
+        share = task.infected(theta, generator(10 + shard)).double().mean(0)
+        shares.append(share[8:22, 8:22].flatten())
+    correlation = float(torch.corrcoef(torch.stack(shares))[0, 1])
+    assert correlation > 0.5 if shared else abs(correlation) < 5 / math.sqrt(14 * 14)
+
+
 def distance_to_beta(values: np.ndarray, a: float, b: float) -> float:
     """Kolmogorov-Smirnov distance times sqrt(n); 2.5 is the critical value at 1e-5.
 
@@ -168,22 +181,53 @@ def test_beta_draws_follow_the_beta_distribution(a: float, b: float) -> None:
 
 
 def test_scale_agrees_with_the_published_study() -> None:
-    """The unit of epsilon, the mean std within an observation, is 0.227 in the published code."""
+    """The unit of epsilon, the mean std within an observation, is 0.227 in the published code.
+
+    With other random fields in the place of these ten it varies by 1.1 %.
+    """
     task = SpatialSIR(SpatialSIRSpec(shared_fields=True))
-    x = torch.cat(
-        [
-            task.simulate(task.sample_prior(300, generator(seed)), generator(100 + seed))
-            for seed in range(6)
-        ]
-    )
+    x = task.simulate(task.sample_prior(1_500, generator(0)), generator(100))
     assert Scale.of(x).within_std == pytest.approx(0.227, rel=0.05)
 
 
-def test_own_fields_keep_the_mean_of_shared_fields(task: SpatialSIR) -> None:
+def test_own_fields_keep_the_mean_over_shared_fields(task: SpatialSIR) -> None:
     """A single simulation has the same distribution either way; only their joint law differs."""
     theta = torch.tensor([[1.0, 0.5]], dtype=torch.float64)
     shared = SpatialSIR(SpatialSIRSpec(shared_fields=True))
     own = task.simulate(theta.expand(200, -1), generator(7)).mean(1)
-    single = torch.cat([shared.simulate(theta, generator(1_000 + seed)) for seed in range(200)])
-    error = math.sqrt(float(own.var() + single.mean(1).var()) / 200)
-    assert abs(float(own.mean() - single.mean())) < 5 * error
+    single, draw = [], generator(8)
+    for seed in range(200):
+        shared.fields = torch.rand(10, 30, 30, generator=draw, dtype=torch.float64)
+        single.append(float(shared.simulate(theta, generator(1_000 + seed)).mean()))
+    error = math.sqrt(float(own.var() + np.var(single)) / 200)
+    assert abs(float(own.mean()) - np.mean(single)) < 5 * error
+
+
+def slow_simulation(beta: float, gamma: float, draw: np.random.Generator) -> np.ndarray:
+    """The whole simulator with NumPy's random numbers; shape (30, 30)."""
+    cells = np.where(draw.random((30, 30)) < 4 / 900, INFECTED, SUSCEPTIBLE)
+    for _ in range(10):
+        cells = slow_step(cells, beta, gamma, draw.random((30, 30)))
+    infected = ((cells == INFECTED) | (cells == LEAVING)).astype(float)
+    return draw.beta(infected + 0.05, 1 - infected + 0.05)
+
+
+def test_simulator_agrees_with_a_slow_version_in_distribution(task: SpatialSIR) -> None:
+    """Means and mean squares of positive tests, of those at the border and of neighbors' pairs."""
+    beta, gamma, n = 1.5, 0.4, 60
+    draw = np.random.default_rng(9)
+    slow = np.stack([slow_simulation(beta, gamma, draw) for _ in range(n)])
+    theta = torch.tensor([[beta, gamma]], dtype=torch.float64).expand(10 * n, -1)
+    fast = task.simulate(theta, generator(11)).view(-1, 30, 30).numpy()
+
+    def statistics(x: np.ndarray) -> np.ndarray:
+        positive = (x > 0.5).astype(float)
+        share = positive.mean((1, 2))
+        border = positive[:, [0, -1]].mean((1, 2))
+        pairs = (positive[:, 1:] * positive[:, :-1]).mean((1, 2))
+        return np.stack((share, share**2, border, pairs, x.mean((1, 2))))
+
+    one, other = statistics(slow), statistics(fast)
+    error = np.sqrt(one.var(1) / one.shape[1] + other.var(1) / other.shape[1])
+    assert (np.abs(one.mean(1) - other.mean(1)) < 5 * error).all()
+    assert 0.005 < one[0].mean() < 0.95

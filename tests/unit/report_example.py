@@ -90,7 +90,7 @@ def write_classifier(root: Path, defense="none", seed=0):
         about |= {"unknown_share": 1 - certified.mean(), "refuted_share": 0.0, "confidence": 1.0}
         rows.append(base | _ball(epsilon, None) | about)
     _write(folder, rows, items, [], "expected_loss", "raw", "decision")
-    np.savez(folder / "posterior.npz", names=np.array([], dtype=str))
+    np.savez(folder / "posterior.npz")
     return folder
 
 
@@ -139,7 +139,8 @@ def _write(folder, rows, items, coverage, objective, unit, certificate):
 
 def _write_observed(folder, random, slope, observed):
     if not observed:
-        np.savez(folder / "posterior.npz", names=np.array(list(NAMES)))
+        none = np.array([], dtype=str)
+        np.savez(folder / "posterior.npz", names=none, features=none, observations=none)
         return
     mixing = np.eye(8) + 0.5 * np.random.default_rng(0).standard_normal((8, 8))
     draws = {"clean": np.exp(0.3 * random.standard_normal((2000, 8)) @ mixing)}
@@ -152,4 +153,14 @@ def _write_observed(folder, random, slope, observed):
             draws[key] = np.exp(0.3 * random.standard_normal((2000, 8)) @ mixing + moved)
             step = epsilon * random.choice([-1.0, 1.0], 42)
             series[f"x/{key}"] = series["x/clean"] + 10 * step
-    np.savez(folder / "posterior.npz", names=np.array(list(NAMES)), **draws, **series)
+    names = {"names": np.array(list(NAMES)), "observations": np.array(["first", "second"])}
+    names["features"] = np.array([f"{animal} {y}" for animal in ("hare", "lynx") for y in year])
+    arrays = {f"observed/{i}/{k}": v + i for i in range(2) for k, v in (draws | series).items()}
+    predicted = {
+        "predicted/times": 1900.0 + year,
+        "predicted/labels": np.array(["year", "hare", "lynx"]),
+        "predicted/values": random.standard_normal((2, 10, 2, 21)),
+    }
+    if observed == "recorded":
+        predicted["predicted/recordings"] = random.standard_normal((2, 2, 21))
+    np.savez(folder / "posterior.npz", **names, **arrays, **predicted)

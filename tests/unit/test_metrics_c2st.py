@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from sklearn.model_selection import KFold
+from sklearn.neural_network import MLPClassifier
 from torch import Tensor
 from torch.distributions import Normal
 
@@ -51,3 +53,16 @@ def test_rejects_what_it_cannot_compare():
         c2st(good, good[:55], seed=0)
     with pytest.raises(ValueError, match="finite"):
         c2st(good, torch.full_like(good, torch.nan), seed=0)
+
+
+def test_without_early_stopping_it_is_the_protocol_of_sbibm():
+    """Written out anew: standardize by the reference, 5 shuffled folds, two layers of 10 * dim."""
+    a, b = draws("a", 0.0, 150, 2), draws("b", 0.7, 150, 2)
+    data = torch.cat([(part - a.mean(0)) / a.std(0) for part in (a, b)]).double().numpy()
+    labels = torch.arange(300).div(150, rounding_mode="floor").numpy()
+    scores = []
+    for train, test in KFold(5, shuffle=True, random_state=1).split(data):
+        classifier = MLPClassifier((20, 20), max_iter=10_000, random_state=1)
+        scores.append(classifier.fit(data[train], labels[train]).score(data[test], labels[test]))
+    assert c2st(a, b, seed=1, early_stopping=False) == pytest.approx(sum(scores) / 5)
+    assert c2st(a, b, seed=1) != c2st(a, b, seed=1, early_stopping=False)

@@ -10,6 +10,7 @@ def moments(reference):
     return pd.DataFrame(
         {
             **MODEL,
+            "observation": observation,
             "method": method,
             "epsilon": epsilon,
             "parameter": name,
@@ -18,6 +19,7 @@ def moments(reference):
             "reference_mean": reference,
             "reference_sd": reference,
         }
+        for observation in ("first", "second")
         for method, epsilon, mean in rows
         for name in ("alpha", "beta")
     )
@@ -25,7 +27,9 @@ def moments(reference):
 
 def test_clean_largest_attack_and_reference_stand_side_by_side():
     lines = render_posteriors(moments(0.55)).splitlines()
-    assert lines[0] == "lynx_hare, real observation: posterior mean (sd)"
+    about = "posterior mean (sd) (1 more observations: posterior_lynx_hare.csv)"
+    assert lines[0] == f"lynx_hare, real observation first: {about}"
+    assert len(lines) == 5
     assert lines[2].split() == ["clean", "pgd", "0.05", "reference"]
     assert lines[3].split() == ["alpha", "0.5", "(0.062)", "0.9", "(0.062)", "0.55", "(0.55)"]
     assert lines[4].split()[0] == "beta"

@@ -7,6 +7,7 @@ from torch.distributions import constraints
 from certibayes.config.models import Gaussian
 from certibayes.estimators.build import build_estimator
 from certibayes.estimators.gaussian import GaussianEstimator
+from certibayes.rows import Rows
 
 POSITIVE = constraints.independent(constraints.positive, 1)
 
@@ -14,7 +15,7 @@ POSITIVE = constraints.independent(constraints.positive, 1)
 def fitted(theta, x, squash=False):
     spec = Gaussian(squash=squash)
     estimator = GaussianEstimator(spec, theta.shape[1], x.shape[1], POSITIVE).double()
-    estimator.fit_standardization(theta, x)
+    estimator.fit_standardization(Rows(theta, x))
     return estimator
 
 
@@ -66,6 +67,6 @@ def test_build_from_a_task():
     from certibayes.tasks.gaussian_linear_sbibm import GaussianLinearSbibm as Task
 
     task = Task(GaussianLinearSbibm())
-    estimator = build_estimator(Gaussian(), task)
+    estimator = build_estimator(Gaussian(), task, task.x_dim)
     assert isinstance(estimator, GaussianEstimator)
     assert (estimator.theta_dim, estimator.x_dim) == (task.theta_dim, task.x_dim)

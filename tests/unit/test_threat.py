@@ -28,6 +28,17 @@ def test_scale_by_hand() -> None:
     assert scale.active.tolist() == [True, False, True]
 
 
+def test_scale_of_parts_is_that_of_the_whole() -> None:
+    x = points(1_000) * 3 + 1e4
+    parts = (x[:1], x[1:1], x[1:700], x[700:])
+    scale, whole = Scale.of_parts(parts), Scale.of(x)
+    torch.testing.assert_close(scale.feature_std, x.std(0), rtol=1e-12, atol=0)
+    torch.testing.assert_close(scale.feature_std, whole.feature_std, rtol=1e-12, atol=0)
+    assert scale.within_std == pytest.approx(whole.within_std, rel=1e-12)
+    with pytest.raises(ValueError, match="got 0 observations"):
+        Scale.of_parts(())
+
+
 def test_features_below_a_millionth_of_the_largest_are_inactive() -> None:
     scale = Scale(torch.tensor([1.0, 1.01e-6, 0.99e-6, 0.0], dtype=torch.float64), 1.0)
     assert scale.active.tolist() == [True, True, False, False]

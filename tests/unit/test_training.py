@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,6 +16,7 @@ from certibayes.config.defenses import NoDefense as NoDefenseSpec
 from certibayes.config.models import BBBInference, MAPInference, Training
 from certibayes.defenses.none import NoDefense
 from certibayes.process import Interrupted
+from certibayes.rows import Rows
 from certibayes.threat import Scale
 from certibayes.training import FitResult, State, fit
 
@@ -61,10 +61,10 @@ class Journal:
         self.rows.append((step, metrics))
 
 
-def pairs(n: int, seed: int) -> SimpleNamespace:
+def pairs(n: int, seed: int) -> Rows:
     g = torch.Generator().manual_seed(seed)
     x = torch.randn(n, 4, generator=g)
-    return SimpleNamespace(target=(x[:, 0] > x[:, 1]).long() + (x[:, 2] > 1).long(), x=x)
+    return Rows((x[:, 0] > x[:, 1]).long() + (x[:, 2] > 1).long(), x)
 
 
 def classifier(kind: str) -> WeightInference:
@@ -86,12 +86,12 @@ def run(
     stop_after: float = float("inf"),
     journal: Journal | None = None,
     defense: NoDefense | None = None,
-    training: SimpleNamespace | None = None,
+    training: Rows | None = None,
 ) -> FitResult:
     return fit(
         inference,
         defense or undefended(),
-        training or pairs(100, 1),
+        pairs(100, 1) if training is None else training,
         pairs(40, 2),
         spec,
         seed=7,
@@ -185,5 +185,5 @@ def test_a_loss_that_is_not_finite_names_step_and_loss() -> None:
 
 
 def test_no_pairs_is_an_error_that_names_the_part() -> None:
-    with pytest.raises(ValueError, match="training: got 0 x and 0 targets"):
+    with pytest.raises(ValueError, match="training: got 0 pairs"):
         run(classifier("map"), training=pairs(0, 1))

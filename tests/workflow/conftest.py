@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from certibayes.preparation import create_database
+
 ROOT = Path(__file__).parents[2]
 BALL = {"norm": "linf", "unit": "feature_std"}
 STUDY = {
@@ -140,3 +142,17 @@ def project(tmp_path):
     project = Project(tmp_path)
     project.write()
     return project
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory):
+    """One migrated database: migrations take seconds, a copy takes none."""
+    path = tmp_path_factory.mktemp("template") / "mlflow.db"
+    create_database(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def base(tmp_path, template):
+    shutil.copy(template, tmp_path / "mlflow.db")
+    return tmp_path

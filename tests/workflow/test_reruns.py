@@ -26,6 +26,12 @@ def finished(project):
     package = project.copy_package()
     project.study["tracking"]["mode"] = "off"
     project.write()
+    touch_outputs(project)
+    return project, package
+
+
+def touch_outputs(project):
+    """Make an empty file or folder of every output and record its provenance."""
     code, output = project.snakemake("--dry-run", "--quiet", "host")
     assert code == 0, output
     for line in re.findall(r"^    output: (.*)$", output, re.MULTILINE):
@@ -39,7 +45,6 @@ def finished(project):
     code, output = project.snakemake("--touch", "--forceall")
     assert code == 0, output
     assert project.planned() == {}
-    return project, package
 
 
 def edit(path, old, new):

@@ -136,7 +136,7 @@ def test_the_real_series_stands_beside_its_reference(folder):
     assert certified["epsilon"].tolist() == [0.02, 0.1]
     assert certified["total_variation"].between(0, 1).all()
     text = render_certificates(certified)
-    assert text.startswith("lynx_hare, real observation: certified total variation (tau 0.2,")
+    assert text.startswith("lynx_hare, real observation 1900-1920: certified total variation (tau")
     assert "gaussian, fisher, seed 0: 0.02: " in text
 
 

@@ -22,6 +22,9 @@ class ConditionalModel(Protocol):
         ...
 
 
+Target = Tensor | Distribution | None
+"""What an objective aims at, one per observation: labels, thetas, or posteriors; None = nothing."""
+
 PreparedObjective = Callable[[Distribution], Tensor]
 """Maps the distribution at the attacked x to the value to maximise, shape (batch,)."""
 
@@ -29,11 +32,33 @@ PreparedObjective = Callable[[Distribution], Tensor]
 class Objective(ABC):
     """A quantity that an attack maximises; zero at x' = x for divergences."""
 
+    def aim(
+        self,
+        model: ConditionalModel,
+        x: Tensor,
+        truth: Tensor,
+        prior: Tensor,
+        generator: torch.Generator,
+    ) -> Target:
+        """Return what an attack on these x aims at; None for objectives without a target.
+
+        Called once per attack, with all its observations, before the first `prepare`.
+
+        Args:
+            model: the attacked model.
+            x: observations, shape (batch, x_dim).
+            truth: labels, shape (batch,), or true thetas, shape (batch, theta_dim); rows of NaN
+                where theta is unknown (real observations).
+            prior: thetas of the prior, shape (n, theta_dim), or labels of the population, (n,).
+            generator: source of random choices.
+        """
+        return None
+
     @abstractmethod
     def prepare(
         self,
         clean: Distribution,
-        target: Tensor | None,
+        target: Target,
         draws: int,
         generator: torch.Generator,
     ) -> PreparedObjective:
@@ -41,7 +66,7 @@ class Objective(ABC):
 
         Args:
             clean: q(. | x), batch shape (batch,).
-            target: labels, shape (batch,), for objectives that need them.
+            target: what `aim` returned, for objectives that need it.
             draws: draws of theta (posterior objectives).
             generator: source of those draws.
         """
@@ -53,7 +78,7 @@ class AttackResult:
 
     Attributes:
         x: perturbed observations, shape (batch, x_dim), inside the ball.
-        objective: value of the kept candidate on the selection draws, shape (batch,).
+        objective: value of the returned point on the selection draws, shape (batch,).
         steps: gradient steps per observation and restart.
     """
 
@@ -70,13 +95,22 @@ class Attack(ABC):
         self,
         model: ConditionalModel,
         x: Tensor,
-        target: Tensor | None,
+        target: Target,
         objective: Objective,
         ball: Ball,
         seed: int,
     ) -> AttackResult:
-        """Search the ball around each x for the worst point; the best candidate per item is kept.
+        """Search the ball around each x for the worst point.
 
-        Attacks with the same seed judge candidates on the same selection draws and share their
-        noise points (`candidates.noise_points`), so PGD is never below noise on those draws.
+        Attacks with the same seed judge points on the same selection draws and share their noise
+        points (`candidates.noise_points`). All but those that repeat a publication keep the best
+        candidate per item, noise points among them: on those draws they are never below noise.
+
+        Args:
+            model: the attacked model, without gradients to its weights.
+            x: observations, shape (batch, x_dim), raw units.
+            target: what the objective's `aim` returned.
+            objective: what is maximised.
+            ball: the set of allowed x', raw units.
+            seed: fixes every draw.
         """

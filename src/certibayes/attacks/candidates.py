@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from certibayes.attacks.base import AttackResult, ConditionalModel, Objective
+from certibayes.attacks.base import AttackResult, ConditionalModel, Objective, Target
 from certibayes.seeding import generator
 from certibayes.threat import Ball
 
@@ -34,7 +34,7 @@ class Best:
         self,
         model: ConditionalModel,
         x: Tensor,
-        target: Tensor | None,
+        target: Target,
         objective: Objective,
         draws: int,
         seed: int,

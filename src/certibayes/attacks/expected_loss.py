@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from certibayes.attacks.base import Objective, PreparedObjective
+from certibayes.attacks.base import ConditionalModel, Objective, PreparedObjective, Target
+from certibayes.attacks.targets import require_values
 
 
 class ExpectedLoss(Objective):
@@ -16,18 +17,28 @@ class ExpectedLoss(Objective):
     attacks what the ensemble predicts (Wicker et al., 2021). The model averages; no draw is used.
     """
 
+    def aim(
+        self,
+        model: ConditionalModel,
+        x: Tensor,
+        truth: Tensor,
+        prior: Tensor,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Return the labels, shape (batch,); see `Objective.aim`."""
+        return truth
+
     def prepare(
         self,
         clean: Distribution,
-        target: Tensor | None,
+        target: Target,
         draws: int,
         generator: torch.Generator,
     ) -> PreparedObjective:
         """Fix the labels; see `Objective.prepare`.
 
         Raises:
-            ValueError: if there is no target.
+            ValueError: if the target holds no values.
         """
-        if target is None:
-            raise ValueError("target: got None; allowed for expected_loss: labels, shape (batch,)")
-        return lambda attacked: -attacked.log_prob(target)
+        labels = require_values(target, "expected_loss", "labels, shape (batch,)")
+        return lambda attacked: -attacked.log_prob(labels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from certibayes.attacks.base import Attack, AttackResult, ConditionalModel, Objective
+from certibayes.attacks.base import Attack, AttackResult, ConditionalModel, Objective, Target
 from certibayes.attacks.candidates import Best, noise_points
 from certibayes.config import attacks as specs
 from certibayes.threat import Ball
@@ -23,7 +23,7 @@ class Noise(Attack):
         self,
         model: ConditionalModel,
         x: Tensor,
-        target: Tensor | None,
+        target: Target,
         objective: Objective,
         ball: Ball,
         seed: int,

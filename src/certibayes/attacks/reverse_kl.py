@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from certibayes.attacks.base import Objective, PreparedObjective
+from certibayes.attacks.base import Objective, PreparedObjective, Target
 from certibayes.attacks.closed_form import as_gaussian, gaussian_kl, require_posterior
 
 
@@ -25,7 +25,7 @@ class ReverseKL(Objective):
     def prepare(
         self,
         clean: Distribution,
-        target: Tensor | None,
+        target: Target,
         draws: int,
         generator: torch.Generator,
     ) -> PreparedObjective:

@@ -8,23 +8,23 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from certibayes import registry
 from certibayes.certificates.base import (
     Certificate,
     CertificateResult,
     UnsoundBoundError,
     verdicts,
 )
-from certibayes.certificates.bound_rules import bound_rule, estimator_name
+from certibayes.certificates.bound_rules import bound_rule
 from certibayes.certificates.inputs import require_float64, require_in_ball
 from certibayes.certificates.posterior_draws import PosteriorDraws, draw_posterior
+from certibayes.certificates.shift_bounds import RELATIVE_ROUNDING, ShiftBounds
 from certibayes.config.certificates import PosteriorShift as PosteriorShiftSpec
 from certibayes.estimators.base import Estimator
-from certibayes.metrics.intervals.select import mean_lower, mean_upper
-from certibayes.metrics.standard_error import Estimate, estimate
+from certibayes.metrics.intervals.select import mean_lower
+from certibayes.metrics.standard_error import Estimate
 from certibayes.metrics.total_variation import total_variation_terms
 from certibayes.threat import Ball
-
-RELATIVE_ROUNDING = 1e-8
 
 
 @dataclass(frozen=True)
@@ -85,20 +85,18 @@ class PosteriorShift(Certificate[PosteriorDraws, PosteriorShiftResult]):
         start = time.perf_counter()
         ball = ball.to(prepared.x)
         ball.require_inside_clip(prepared.x)
-        lower = _lower_log_density(prepared, ball)
-        terms = total_variation_terms(prepared.log_prob, lower)
-        gap = (prepared.log_prob - lower).clamp(min=0.0)
-        upper = mean_upper(self.spec.interval, terms, 1 - self.spec.confidence)
-        first = slice(self.spec.comparison_draws)
+        bounds: ShiftBounds = registry.load("shift_bounds", self.spec.bounds)(
+            self.spec, prepared, ball
+        )
         return PosteriorShiftResult(
-            upper=upper,
-            lower=torch.full_like(upper, -torch.inf),
-            verdict=verdicts(upper <= self.spec.tau, torch.zeros_like(upper).bool()),
+            upper=bounds.upper,
+            lower=torch.full_like(bounds.upper, -torch.inf),
+            verdict=verdicts(bounds.upper <= self.spec.tau, torch.zeros_like(bounds.upper).bool()),
             confidence=self.spec.confidence,
-            mean=terms.mean(0),
-            comparison=terms[first].mean(0),
-            comparison_kl=gap[first].mean(0),
-            kl_estimate=estimate(gap),
+            mean=bounds.mean,
+            comparison=bounds.comparison,
+            comparison_kl=bounds.comparison_kl,
+            kl_estimate=bounds.kl_estimate,
             kl_bound=_kl_bound(prepared, ball),
             seconds=time.perf_counter() - start,
         )
@@ -157,26 +155,6 @@ class PosteriorShift(Certificate[PosteriorDraws, PosteriorShiftResult]):
             lower=torch.maximum(result.lower, reached),
             verdict=verdicts(result.certified, refuted),
         )
-
-
-def _lower_log_density(prepared: PosteriorDraws, ball: Ball) -> Tensor:
-    """Return L(theta), shape (n, batch); minus infinity where the rule finds no bound."""
-    rule = bound_rule("estimator_bounds", prepared.model)
-    if rule is None:
-        raise ValueError(f"estimator_bounds: {estimator_name(prepared.model)!r} has no rule")
-    lower = torch.empty_like(prepared.log_prob)
-    with torch.no_grad():
-        for rows, theta in prepared.blocks():
-            lower[rows] = rule(prepared.model, theta, prepared.x, ball).lower
-    lower = torch.where(lower.isnan(), -torch.inf, lower)
-    excess = lower - prepared.log_prob - RELATIVE_ROUNDING * (1 + prepared.log_prob.abs())
-    if bool((excess > 0).any()):
-        draw, row = (int(i) for i in (excess > 0).nonzero()[0])
-        raise UnsoundBoundError(
-            f"L(theta) = {float(lower[draw, row])} exceeds log q(theta | x) = "
-            f"{float(prepared.log_prob[draw, row])} at draw {draw} of observation {row}"
-        )
-    return lower
 
 
 def _kl_bound(prepared: PosteriorDraws, ball: Ball) -> Tensor | None:

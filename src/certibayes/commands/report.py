@@ -49,14 +49,18 @@ def check(folder: Path) -> int:
 
 
 def print_summary(folder: Path) -> None:
-    """Print the study's summary table and the posteriors of real observations."""
+    """Print the study's summary table, failed simulations and posteriors of real observations."""
     import pandas as pd
 
     from certibayes.report.observed_certificates import render_certificates
     from certibayes.report.posterior_table import render_posteriors
+    from certibayes.report.simulations import render_simulations
     from certibayes.report.table import render
 
     print(render(pd.read_csv(folder / "summary.csv")))
+    failed = render_simulations(pd.read_csv(folder / "report" / "simulations.csv"))
+    if failed:
+        print(failed)
     for path in sorted((folder / "report").glob("posterior_*.csv")):
         print(render_posteriors(pd.read_csv(path)))
     for path in sorted((folder / "report").glob("certified_*.csv")):

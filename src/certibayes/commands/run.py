@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from certibayes.commands.report import check, print_summary
-from certibayes.config import load
+from certibayes.config import ConfigError, load
 from certibayes.locking import HOLDER_VARIABLE, StudyLock, clear_snakemake_locks
 from certibayes.process import killed_with_parent
 
@@ -41,7 +41,8 @@ def main(args: argparse.Namespace) -> int:
     if args.die_with_parent:
         killed_with_parent()
     folder = Path("results") / load(args.config).study
-    snakemake = [sys.executable, "-m", "snakemake", "--configfile", str(args.config)]
+    snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile())]
+    snakemake += ["--configfile", str(args.config)]
     with StudyLock(folder):
         clear_snakemake_locks(Path.cwd(), folder)
         work = ["--cores", str(args.cores), "--nolock", *args.snakemake]
@@ -52,6 +53,21 @@ def main(args: argparse.Namespace) -> int:
         return code
     print_summary(folder)
     return check(folder)
+
+
+def snakefile() -> Path:
+    """Return the workflow: of the current folder, else of the source tree the package lies in.
+
+    Raises:
+        ConfigError: if there is none, as with a package that was installed without its sources.
+    """
+    places = [Path("Snakefile"), Path(__file__).resolve().parents[3] / "Snakefile"]
+    for place in places:
+        if place.is_file():
+            return place
+    raise ConfigError(
+        f"Snakefile: got nothing in {Path.cwd()}; allowed: a folder with the workflow's Snakefile"
+    )
 
 
 def supervise(command: list[str]) -> int:

@@ -17,6 +17,7 @@ from certibayes.config import ConfigError
 from certibayes.config.jobs import (
     AttackJob,
     CertifyJob,
+    DecoderJob,
     EvaluateJob,
     GatherJob,
     Job,
@@ -24,11 +25,15 @@ from certibayes.config.jobs import (
     ReportJob,
     SimulateJob,
 )
+from certibayes.datasets.files import ChecksumError, MissingFileError
+from certibayes.io import FileFormatError
 from certibayes.layout import Layout
 from certibayes.process import Interrupted, die_with_parent
+from certibayes.simulation.error import SimulationError
 from certibayes.workflow.plan import TRACKING_VARIABLE
 
 JOBS: dict[str, type[Job] | type[ReportJob]] = {
+    "decoder": DecoderJob,
     "simulate": SimulateJob,
     "gather": GatherJob,
     "train": ModelJob,
@@ -39,6 +44,15 @@ JOBS: dict[str, type[Job] | type[ReportJob]] = {
     "report": ReportJob,
 }
 TERMINATED = 143
+EXPLAINED = (
+    ConfigError,
+    SimulationError,
+    MissingFileError,
+    ChecksumError,
+    FileFormatError,
+    NotADirectoryError,
+)
+"""Errors whose message says what to do: no traceback is printed."""
 RESULTS = Path("results")
 
 
@@ -56,7 +70,7 @@ def declare(parser: argparse.ArgumentParser, required: bool) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run one job; 143 after SIGTERM, when a checkpoint was left for the retry."""
+    """Run one job; 1 if the study or its files are at fault, 143 after SIGTERM, for a retry."""
     die_with_parent()
     configure_logging(args.log)
     job = parse_job(args.command, args.job, os.environ.get(TRACKING_VARIABLE))
@@ -64,7 +78,7 @@ def main(args: argparse.Namespace) -> int:
     stage = import_module(f"certibayes.stages.{args.command}")
     try:
         stage.run(job, Layout(RESULTS / job.study), code=args.code)
-    except ConfigError as error:
+    except EXPLAINED as error:
         logging.getLogger(__name__).error("%s", error)
         return 1
     except Interrupted as error:

@@ -2,54 +2,160 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from certibayes.config.base import Count, Positive, PositiveInt, Spec
 from certibayes.config.tasks import Form
 from certibayes.config.threat import PerturbationGrid
 
-ObjectiveName = Literal["forward_kl", "reverse_kl", "expected_loss"]
+ObjectiveName = Literal[
+    "forward_kl",
+    "reverse_kl",
+    "mmd",
+    "nll",
+    "toward_posterior",
+    "toward_theta",
+    "expected_loss",
+]
 FORM_OF_OBJECTIVE: dict[ObjectiveName, Form] = {
     "forward_kl": "posterior",
     "reverse_kl": "posterior",
+    "mmd": "posterior",
+    "nll": "posterior",
+    "toward_posterior": "posterior",
+    "toward_theta": "posterior",
     "expected_loss": "classification",
 }
+MMD_DRAWS = 2
+"""Fewest draws from which MMD can be estimated without bias."""
 
 
 class Attack(Spec):
-    """What every attack states: what it maximises, where, and how many draws judge a candidate."""
+    """What every attack states: what it maximises, where, and how many draws judge a point."""
 
     kind: str
     objective: ObjectiveName
     perturbation: PerturbationGrid
+    mask: tuple[Count, ...] | None = None
+    """Features that may be perturbed, counted from 0; None = all. The ball has radius 0 along the
+    others."""
+    selection_draws: PositiveInt = 64
+    """Draws of theta on which candidates are judged (posterior objectives)."""
+
+    @field_validator("mask")
+    @classmethod
+    def _strictly_increasing(cls, mask: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if mask is not None and (not mask or list(mask) != sorted(set(mask))):
+            raise ValueError(f"got {list(mask)}; allowed: a strictly increasing, filled list")
+        return mask
+
+    @model_validator(mode="after")
+    def _enough_draws(self) -> Self:
+        draws = {"selection_draws": self.selection_draws}
+        if isinstance(self, GradientSearch):
+            draws["gradient_draws"] = self.gradient_draws
+        for name, value in draws.items():
+            if self.objective == "mmd" and value < MMD_DRAWS:
+                raise ValueError(f"{name}: got {value}; allowed for mmd: at least {MMD_DRAWS}")
+        return self
+
+
+class Search(Attack):
+    """An attack that keeps its best candidate; x and noise points of the ball are among them."""
+
     points: PositiveInt = 8
     """Uniform points of the ball that are candidates."""
-    selection_draws: PositiveInt = 64
-    """Draws of theta that choose the kept candidate (posterior objectives)."""
 
 
-class Noise(Attack):
+class GradientSearch(Search):
+    """A search along gradients of the objective."""
+
+    gradient_draws: PositiveInt = 8
+    """Draws of theta per gradient step, fresh every step."""
+
+
+class GradientAscent(GradientSearch):
+    """Iterated gradient ascent with restarts; step sizes are fractions of the radius."""
+
+    steps: PositiveInt = 50
+    restarts: PositiveInt = 2
+    step_size: Positive
+    final_step: Positive = 0.02
+    """Last step; a cosine leads from `step_size` to it."""
+    selection_every: Count = 5
+    """Steps between judgements of the iterate on the selection draws; 0 = the last iterate only."""
+
+
+class Noise(Search):
     """The worst of `points` uniform points of the ball."""
 
     kind: Literal["noise"] = "noise"
 
 
-class PGD(Attack):
-    """Projected gradient ascent with restarts; candidates include x and the noise points."""
+class FGSM(GradientSearch):
+    """One step of full radius along the steepest direction, from x and from restarts."""
+
+    kind: Literal["fgsm"] = "fgsm"
+    restarts: Count = 2
+    """Starts beside x, at noise points: at x itself the gradient of a divergence is zero."""
+
+
+class PGD(GradientAscent):
+    """Projected gradient ascent with restarts."""
 
     kind: Literal["pgd"] = "pgd"
-    steps: PositiveInt = 50
-    restarts: PositiveInt = 2
     step_size: Positive = 2.0
-    """First step as a fraction of the radius (2: across the ball, Croce and Hein, 2020); decays to
-    `final_step` of it by a cosine."""
-    final_step: Positive = 0.02
-    gradient_draws: PositiveInt = 8
-    """Draws of theta per gradient step, fresh every step."""
-    selection_every: Count = 5
-    """Steps between judgements of the iterate on the selection draws; 0 = the last iterate only."""
+    """First step (2: across the ball, Croce and Hein, 2020)."""
 
 
-AnyAttack = Annotated[Noise | PGD, Field(discriminator="kind")]
+class PGDAdam(GradientAscent):
+    """Adam on the perturbation in units of the radius, projected after every step."""
+
+    kind: Literal["pgd_adam"] = "pgd_adam"
+    step_size: Positive = 0.3
+    """First step."""
+
+
+class RandomSearch(Search):
+    """Proposals around the best point, without gradients."""
+
+    kind: Literal["random_search"] = "random_search"
+    steps: PositiveInt = 50
+    proposals: PositiveInt = 5
+    """Proposals per step."""
+    contraction: Annotated[float, Field(strict=True, gt=1, allow_inf_nan=False)] = 1.3
+    """Factor by which proposals draw closer after a step without improvement."""
+
+
+class Spectral(Search):
+    """The leading direction of the Fisher information with respect to x, both signs."""
+
+    kind: Literal["spectral"] = "spectral"
+    score_draws: PositiveInt = 64
+    """Draws of theta that estimate the Fisher information; unused where it is exact (Gaussian
+    posteriors, classifiers)."""
+
+
+class Gloeckler2023L2PGD(Attack):
+    """The l2 attack of Gloeckler et al. (2023): its settings are fixed by the publication."""
+
+    STEPS: ClassVar[int] = 200
+    STEP_SIZE: ClassVar[float] = 0.1
+    GRADIENT_DRAWS: ClassVar[int] = 5
+
+    kind: Literal["gloeckler2023_l2pgd"] = "gloeckler2023_l2pgd"
+
+    @field_validator("perturbation")
+    @classmethod
+    def _l2(cls, perturbation: PerturbationGrid) -> PerturbationGrid:
+        if perturbation.norm != "l2":
+            raise ValueError(f"norm: got {perturbation.norm!r}; allowed: l2, as published")
+        return perturbation
+
+
+AnyAttack = Annotated[
+    Noise | FGSM | PGD | PGDAdam | RandomSearch | Spectral | Gloeckler2023L2PGD,
+    Field(discriminator="kind"),
+]

@@ -20,16 +20,33 @@ class Certificate(Spec):
 
 
 class PosteriorShift(Certificate):
-    """TV(q(. | x), q(. | x')) <= tau for every x' in the ball, with stated confidence."""
+    """TV(q(. | x), q(. | x')) <= tau for every x' in the ball, with stated confidence.
+
+    Attributes:
+        bounds: "interval" takes the worst x' for every draw of theta by itself; "crown_ibp" and
+            "crown" bound the log density by linear functions of x' and take one worst x' for all
+            draws, which is tighter. "crown" bounds intermediate layers linearly too: tighter
+            still for models that were not trained for it, and slower.
+    """
 
     form: ClassVar[Form] = "posterior"
     kind: Literal["posterior_shift"] = "posterior_shift"
     tau: Fraction = 0.2
     draws: AtLeastTwo = 10_000
     confidence: OpenFraction = 0.999
+    bounds: Literal["interval", "crown_ibp", "crown"] = "interval"
     interval: Literal["hoeffding", "empirical_bernstein", "betting"] = "empirical_bernstein"
     comparison_draws: AtLeastTwo = 500
     """First draws, stored, on which attacks are compared with the bound; at most `draws`."""
+
+    @model_validator(mode="after")
+    def _interval_of_bounds(self) -> PosteriorShift:
+        if self.bounds != "interval" and self.interval == "betting":
+            raise ValueError(
+                f"interval: got 'betting'; allowed with bounds {self.bounds!r}: hoeffding, "
+                "empirical_bernstein"
+            )
+        return self
 
     @model_validator(mode="after")
     def _draws_to_compare(self) -> PosteriorShift:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
+from certibayes import registry
 from certibayes.config.attacks import FORM_OF_OBJECTIVE
+from certibayes.config.defenses import EXACT_INFORMATION, Fisher
 from certibayes.config.errors import violation
 from certibayes.config.evaluation import Evaluation
+from certibayes.config.own_checks import own_findings
 from certibayes.config.study import Experiment, Study
 from certibayes.config.tasks import BUILT_IN
 
@@ -23,6 +26,9 @@ def findings(study: Study) -> list[str]:
     ]
     if "none" in study.defenses:
         found.append(violation("defenses.none", "none", "any other name; it is built in"))
+    own = [line for name, spec in study.tasks.items() for line in own_findings(name, spec)]
+    if own:
+        return found + own
     for position, experiment in enumerate(study.experiments):
         key = f"experiments.{position}"
         found += list(_unknown(study, key, experiment)) or _misfits(study, key, experiment)
@@ -62,6 +68,8 @@ def _misfits(study: Study, key: str, experiment: Experiment) -> list[str]:
         if study.certificates[name].form != model.form:
             fitting = [n for n, c in study.certificates.items() if c.form == model.form]
             found.append(violation(f"{key}.certificates", name, fitting))
+    found += _unbounded(study, key, experiment)
+    found += _inexact(study, key, experiment)
     smallest = math.ceil(MIN_HELD_OUT / model.validation_fraction)
     if experiment.budget < smallest:
         allowed = f"at least {smallest}, so that the validation part is not empty"
@@ -70,6 +78,48 @@ def _misfits(study: Study, key: str, experiment: Experiment) -> list[str]:
         allowed = f"1 to {task.rows}, the rows of the data set"
         found.append(violation(f"{key}.budget", experiment.budget, allowed))
     return found + _sizes(study, key, experiment)
+
+
+def _unbounded(study: Study, key: str, experiment: Experiment) -> Iterator[str]:
+    """Yield what needs bounds of the log density that the estimator does not have."""
+    estimator = study.models[experiment.model].estimator
+    bounded = registry.names("estimator_bounds")
+    if estimator is None or estimator.kind in bounded:
+        return
+    needing = {
+        "defenses": [
+            name
+            for name in experiment.defenses
+            if name != "none" and study.defenses[name].kind == "robust_likelihood"
+        ],
+        "certificates": [
+            name
+            for name in experiment.certificates
+            if study.certificates[name].kind == "posterior_shift"
+        ],
+    }
+    for part, found in needing.items():
+        for name in found:
+            yield (
+                f"{key}.{part}: got {name!r} with the {estimator.kind!r} estimator of "
+                f"{experiment.model!r}, whose density has no bounds; allowed estimators: "
+                f"{', '.join(bounded)}"
+            )
+
+
+def _inexact(study: Study, key: str, experiment: Experiment) -> Iterator[str]:
+    """Yield defenses whose exact Fisher information the estimator does not have."""
+    estimator = study.models[experiment.model].estimator
+    if estimator is None or estimator.kind in EXACT_INFORMATION:
+        return
+    for name in experiment.defenses:
+        spec = None if name == "none" else study.defenses[name]
+        if isinstance(spec, Fisher) and spec.trace == "exact":
+            yield (
+                f"{key}.defenses: got {name!r} with trace: exact and the {estimator.kind!r} "
+                f"estimator of {experiment.model!r}; allowed estimators: "
+                f"{', '.join(EXACT_INFORMATION)}"
+            )
 
 
 def _sizes(study: Study, key: str, experiment: Experiment) -> list[str]:

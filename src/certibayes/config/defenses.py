@@ -6,9 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool, model_validator
 
-from certibayes.config.base import Fraction, NonNegative, PositiveInt, Spec
+from certibayes.config.base import Fraction, NonNegative, Positive, PositiveInt, Spec
 from certibayes.config.models import Training
 from certibayes.config.threat import PerturbationAt
+
+TraceName = Literal["exact", "score", "directional", "top_eigenvalue"]
+DrawGradient = Literal["none", "score_function", "reparametrized"]
+Direction = Literal["forward", "reverse"]
+EXACT_INFORMATION = ("gaussian",)
+"""Estimators whose Fisher information has a closed form."""
+FEWEST_SCORES = 4
+"""Draws that a largest eigenvalue needs."""
 
 
 class NoDefense(Spec):
@@ -18,12 +26,118 @@ class NoDefense(Spec):
 
 
 class Fisher(Spec):
-    """Penalty beta * tr I(x) in standardised x, theta ~ q(. | x) (Gloeckler et al., 2023)."""
+    """Penalty on the information about standardized x, theta ~ q(. | x) (Gloeckler et al., 2023).
+
+    The objective is log q(target | x) - beta * (trace or largest eigenvalue of I(x)).
+
+    Attributes:
+        beta: weight of the penalty.
+        trace: how the information is measured. "score": mean squared score over draws; "exact":
+            closed form (classifiers, and the estimators of `EXACT_INFORMATION`); "directional":
+            finite difference along random directions, no second derivative; "top_eigenvalue":
+            the largest eigenvalue of the information over draws in place of its trace.
+        draws: draws of theta; of directions, for a classifier with "directional".
+        draw_gradient: how gradients know that draws follow the weights. "none": not at all;
+            "score_function": by the likelihood ratio, with the other draws as a baseline;
+            "reparametrized": through the draws, as published.
+        every: a step is penalized with probability 1 / every, then by every * beta.
+        share: part of a batch, drawn at random, that is penalized, by beta / share.
+        warm_start: begin at the trained model.
+        training: a schedule of its own; None = the model's.
+    """
 
     kind: Literal["fisher"] = "fisher"
     beta: NonNegative
+    trace: TraceName = "score"
     draws: PositiveInt = 1
+    draw_gradient: DrawGradient = "none"
+    every: PositiveInt = 1
+    share: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0
     warm_start: StrictBool = True
+    training: Training | None = None
+
+    @model_validator(mode="after")
+    def _draws_fit_the_trace(self) -> Fisher:
+        if self.trace == "top_eigenvalue" and self.draws < FEWEST_SCORES:
+            raise ValueError(
+                f"draws: got {self.draws} with trace: top_eigenvalue; "
+                f"allowed: at least {FEWEST_SCORES}, the matrix has the rank of its draws"
+            )
+        if self.trace == "exact" and (self.draws != 1 or self.draw_gradient != "none"):
+            raise ValueError(
+                f"draws, draw_gradient: got {self.draws}, {self.draw_gradient!r} with trace: exact;"
+                " allowed: neither, nothing is drawn"
+            )
+        return self
+
+
+class Empirical(Spec):
+    """Penalty beta * squared score at the simulator's theta: the empirical Fisher information.
+
+    Not the information of q: theta comes from the training pair, nothing is drawn.
+    """
+
+    kind: Literal["empirical"] = "empirical"
+    beta: NonNegative
+    warm_start: StrictBool = True
+    training: Training | None = None
+
+
+class Adversarial(Spec):
+    """Log-likelihood at the worst x' that projected steps find (Madry et al., 2018).
+
+    Attributes:
+        perturbation: the ball.
+        steps: projected steps from a uniform start; the last iterate counts.
+        step_size: of a step, as a fraction of the radius.
+        clean_weight: lambda of lambda log q(target | x) + (1 - lambda) log q(target | x').
+        warm_start: begin at the trained model.
+        training: a schedule of its own; None = the model's.
+    """
+
+    kind: Literal["adversarial"] = "adversarial"
+    perturbation: PerturbationAt
+    steps: PositiveInt = 20
+    step_size: Positive = 0.1
+    clean_weight: Fraction = 0.0
+    warm_start: StrictBool = False
+    training: Training | None = None
+
+
+class Trades(Spec):
+    """Log-likelihood minus beta * KL between clean and attacked (Zhang et al., 2019).
+
+    Attributes:
+        perturbation: the ball.
+        beta: weight of the divergence.
+        direction: "forward": KL(q(. | x) || q(. | x')), "reverse": KL(q(. | x') || q(. | x)).
+        search_direction: the divergence that x' maximizes; None = `direction`. The published form
+            searches in reverse and penalizes forward.
+        draws: of theta, fresh for every step and for the penalty; unused in closed form.
+        steps: projected steps from a uniform start; the last iterate counts.
+        step_size: of a step, as a fraction of the radius.
+        warm_start: begin at the trained model.
+        training: a schedule of its own; None = the model's.
+    """
+
+    kind: Literal["trades"] = "trades"
+    perturbation: PerturbationAt
+    beta: NonNegative = 0.1
+    direction: Direction = "forward"
+    search_direction: Direction | None = None
+    draws: PositiveInt = 1
+    steps: PositiveInt = 20
+    step_size: Positive = 0.1
+    warm_start: StrictBool = False
+    training: Training | None = None
+
+
+class NoiseAugmentation(Spec):
+    """Log-likelihood at a uniform point of the ball around x."""
+
+    kind: Literal["noise"] = "noise"
+    perturbation: PerturbationAt
+    warm_start: StrictBool = False
     training: Training | None = None
 
 
@@ -55,4 +169,7 @@ class RobustLikelihood(Spec):
         return self
 
 
-AnyDefense = Annotated[Fisher | RobustLikelihood, Field(discriminator="kind")]
+AnyDefense = Annotated[
+    Fisher | Empirical | Adversarial | Trades | NoiseAugmentation | RobustLikelihood,
+    Field(discriminator="kind"),
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -68,7 +68,8 @@ def _line(finding: Any, data: Any, root: type[BaseModel]) -> str:
     elif kind == "invalid_key":
         path = [*location[:-1], finding["input"]]
     else:
-        path = _path(location, data, keep_last=kind == "missing")
+        whole = isinstance(finding["input"], dict)
+        path = _path(location, data, keep_last=kind == "missing", whole=whole)
     key = ".".join(str(part) for part in path)
     context = finding.get("ctx", {})
     if kind == "extra_forbidden":
@@ -103,14 +104,19 @@ def _allowed(finding: Any) -> str:
     return finding["msg"].removeprefix("Input should be ").removeprefix("a valid ")
 
 
-def _path(location: list[Any], data: Any, *, keep_last: bool) -> list[Any]:
+def _path(location: list[Any], data: Any, *, keep_last: bool, whole: bool) -> list[Any]:
     """Drop what pydantic adds to a location (union tags): keep what the file says.
 
-    `keep_last` is for a missing key, which the file does not say.
+    A tag may be the name of a key too (`file`), but what lies under that key has no parts.
+    `keep_last` is for a missing key, which the file does not say, `whole` for a finding about a
+    mapping.
     """
     path = []
     for position, part in enumerate(location):
         last = position == len(location) - 1
+        inner = (whole and not keep_last) or not last
+        if inner and isinstance(data, dict) and not isinstance(data.get(part), dict | list):
+            continue
         if isinstance(data, dict) and (part in data or (last and keep_last)):
             path.append(part)
             data = data.get(part)
@@ -123,12 +129,18 @@ def _path(location: list[Any], data: Any, *, keep_last: bool) -> list[Any]:
 def _known_keys(root: type[BaseModel], location: list[Any]) -> list[str]:
     """Follow a location through the models' annotations and return the keys known there."""
     found: list[type[BaseModel]] = [root]
+    names_an_item = False
     for part in location:
+        if names_an_item:
+            names_an_item = False
+            continue
+        tagged = [model for model in found if _tag(model) == part]
         fields = [m.model_fields[part] for m in found if part in m.model_fields]
-        if fields:
+        if fields and not tagged:
             found = [model for field in fields for model in _models_in(field.annotation)]
+            names_an_item = any(get_origin(field.annotation) in (dict, tuple) for field in fields)
         else:
-            found = [model for model in found if _tag(model) == part] or found
+            found = tagged or found
     return sorted({key for model in found for key in model.model_fields})
 
 

@@ -20,4 +20,6 @@ class Evaluation(Spec):
     c2st_observations: PositiveInt = 3
     c2st_draws: Annotated[int, Field(strict=True, ge=50)] = 500
     """Draws of each of the two samples; the classifier's cross-validation needs at least 50."""
+    reference_draws: Annotated[int, Field(strict=True, ge=50, le=10_000)] = 1_000
+    """Draws of each of the two samples at every observation with a reference posterior."""
     ece_bins: PositiveInt = 15

@@ -6,7 +6,7 @@ job exactly when one of them (or the code digest beside it) changes.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -14,8 +14,11 @@ from certibayes.config.attacks import AnyAttack
 from certibayes.config.base import Spec
 from certibayes.config.certificates import AnyCertificate
 from certibayes.config.defenses import AnyDefense, NoDefense
+from certibayes.config.errors import ConfigError
 from certibayes.config.evaluation import Evaluation
 from certibayes.config.models import Model
+from certibayes.config.simulators.gloeckler2023 import Vae
+from certibayes.config.simulators.own import OwnPairs
 from certibayes.config.study import Experiment, Study
 from certibayes.config.tasks import AnyTask
 from certibayes.config.tracking import Tracking
@@ -35,6 +38,13 @@ class SimulateJob(Job):
     """One shard of simulations."""
 
     shard: int
+
+
+class DecoderJob(Job):
+    """The decoder that a task simulates with; the same for every seed of a study."""
+
+    study_seed: Literal[0] = 0
+    task_spec: Vae
 
 
 class GatherJob(Job):
@@ -186,6 +196,20 @@ def gather_jobs(study: Study) -> list[GatherJob]:
     return [GatherJob(**_task_fields(study, task), shards=n) for task, n in shards.items()]
 
 
+def decoder_job(study: Study, task: str) -> DecoderJob:
+    """Return the slice that trains the decoder of a task.
+
+    Raises:
+        ConfigError: if the task has none.
+    """
+    spec = study.task(task)
+    if not isinstance(spec, Vae):
+        raise ConfigError(f"{task}: got a task without a decoder; allowed: kind vae")
+    return DecoderJob(
+        study=study.study, tracking=study.tracking, task=task, task_spec=Vae(epochs=spec.epochs)
+    )
+
+
 def simulate_job(study: Study, task: str, shard: int) -> SimulateJob:
     """Return the slice of one shard."""
     fields = _task_fields(study, task)
@@ -212,7 +236,12 @@ def _training_fields(job: EvaluateJob) -> dict[str, Any]:
 
 
 def _simulated(spec: AnyTask) -> AnyTask:
-    """Return a task without what concerns its test pairs alone: they decide no shard, no weight."""
+    """Return a task without what concerns its test pairs alone: they decide no shard, no weight.
+
+    Stored pairs keep theirs: where the test pairs begin, the training rows end.
+    """
+    if isinstance(spec, OwnPairs):
+        return spec
     default = type(spec).model_fields["test_pairs"].default
     return spec.model_copy(update={"test_pairs": default})
 

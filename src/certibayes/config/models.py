@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool, model_validator
 
-from certibayes.config.base import OpenFraction, Positive, PositiveInt, Spec
+from certibayes.config.base import AtLeastTwo, OpenFraction, Positive, PositiveInt, Spec
 from certibayes.config.tasks import Form
 
 
@@ -42,6 +42,42 @@ class MAF(Spec):
     """Pass standardised x through asinh: tames heavy tails, e.g. log counts of extinct species."""
 
 
+class NSF(Spec):
+    """Autoregressive neural spline flow (Durkan et al., 2019) on nflows.
+
+    Attributes:
+        transforms: number of transforms, each an affine step and a spline per parameter.
+        hidden: units of every hidden layer.
+        blocks: hidden layers behind the first.
+        bins: of each spline between -bound and bound; outside it is the identity.
+        bound: in units of the affine step's output, about standard deviations.
+        smallest_bin: least width and height of a bin as a share of the splines' range.
+        steepest: derivatives at the knots lie in [1 / steepest, steepest].
+        squash: pass standardised x through asinh: tames heavy tails.
+    """
+
+    kind: Literal["nsf"] = "nsf"
+    transforms: PositiveInt = 3
+    hidden: PositiveInt = 50
+    blocks: PositiveInt = 2
+    bins: AtLeastTwo = 10
+    bound: Positive = 5.0
+    smallest_bin: Positive = 1e-2
+    steepest: Positive = 30.0
+    squash: StrictBool = False
+
+    @model_validator(mode="after")
+    def _bounds_leave_room(self) -> NSF:
+        if self.smallest_bin * self.bins >= 1:
+            raise ValueError(
+                f"smallest_bin: got {self.smallest_bin}; "
+                f"allowed: below 1 / bins = {1 / self.bins:.3g}"
+            )
+        if self.steepest <= 1:
+            raise ValueError(f"steepest: got {self.steepest}; allowed: above 1")
+        return self
+
+
 class MLP(Spec):
     """Multi-layer perceptron with one logit per class."""
 
@@ -73,7 +109,7 @@ class BBBInference(Spec):
     """Weight samples stored after training: the fixed finite ensemble that predicts."""
 
 
-AnyEstimator = Annotated[Gaussian | MAF, Field(discriminator="kind")]
+AnyEstimator = Annotated[Gaussian | MAF | NSF, Field(discriminator="kind")]
 AnyNetwork = MLP
 AnyInference = Annotated[MAPInference | BBBInference, Field(discriminator="kind")]
 

@@ -39,6 +39,9 @@ class Study(Spec):
 
     study: Name
     seed: Count = 0
+    data_root: str | None = Field(default=None, min_length=1)
+    """Folder of downloaded data sets, relative to the workflow's folder; the environment variable
+    CERTIBAYES_DATA goes before it."""
     tasks: dict[Name, AnyTask] = Field(default_factory=dict)
     models: dict[Name, Model]
     defenses: dict[Name, AnyDefense] = Field(default_factory=dict)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from certibayes.config.base import Fraction, Positive, PositiveInt, Spec
 
 Form = Literal["posterior", "classification"]
+FLOAT32_MAX = 3.4028234663852886e38
+"""Largest number of the precision in which x is stored."""
 
 
 class TaskSpec(Spec):
@@ -33,6 +35,11 @@ class TaskSpec(Spec):
         return None
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """Files of the user's that pairs are made from."""
+        return ()
+
+    @property
     def shard_size(self) -> int:
         """Rows of one shard."""
         return self.SHARD_SIZE
@@ -48,13 +55,14 @@ class Failures(Spec):
     Attributes:
         policy: "drop" leaves a failed row out; "impute" keeps it with `fill` in place of every
             value that is not finite; "error" stops at the first.
-        fill: the value that "impute" writes, in raw units of x; given exactly with "impute".
+        fill: the value that "impute" writes, in raw units of x, finite as float32; given exactly
+            with "impute".
         at_most: share of failed rows in a shard above which the task stops, whatever the policy.
         time_limit: seconds that one call of the simulator may take; None = no limit.
     """
 
     policy: Literal["drop", "impute", "error"] = "drop"
-    fill: float | None = None
+    fill: Annotated[float, Field(strict=True)] | None = None
     at_most: Fraction = 0.1
     time_limit: Positive | None = None
 
@@ -65,11 +73,39 @@ class Failures(Spec):
             raise ValueError(
                 f"fill: got {self.fill!r}; allowed with policy {self.policy!r}: {allowed}"
             )
+        if self.fill is not None and not abs(self.fill) <= FLOAT32_MAX:
+            allowed = f"a number that is finite as float32, up to {FLOAT32_MAX:.6g} in size"
+            raise ValueError(f"fill: got {self.fill!r}; allowed: {allowed}")
         return self
 
 
 class SimulatorSpec(TaskSpec):
-    """A simulator: pairs are made, and some may fail."""
+    """A simulator: pairs are made, and some may fail.
+
+    Attributes:
+        failures: what becomes of those that fail; keys that are left out keep the task's defaults.
+    """
 
     test_pairs: PositiveInt
     failures: Failures = Failures()
+
+    @classmethod
+    def default_failures(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the keys of `failures` whose defaults are the task's own.
+
+        Args:
+            values: of the task's other keys, not validated yet.
+        """
+        default: Failures = cls.model_fields["failures"].default
+        return default.model_dump(exclude_unset=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_failures(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        given = values.get("failures", {})
+        own = cls.default_failures(values)
+        if not own or not isinstance(given, dict):
+            return values
+        return {**values, "failures": {**own, **given}}

@@ -58,16 +58,20 @@ BuiltIn = (
     | FashionMNIST
     | CIFAR10
 )
-OWN = {"file": "file", "folder": "folder"}
+OWN = {"file": "a simulator of your own", "folder": "pairs simulated before"}
 
 
 def _own_kind(value: Any) -> Any:
     """Let `{file: ...}` and `{folder: ...}` name their kind by that key."""
-    if isinstance(value, dict) and "kind" not in value:
-        named = [kind for key, kind in OWN.items() if key in value]
-        if len(named) == 1:
-            return {"kind": named[0], **value}
-    return value
+    if not isinstance(value, dict) or "kind" in value:
+        return value
+    named = [kind for kind in OWN if kind in value]
+    choices = ", or ".join(f"{kind} ({meaning})" for kind, meaning in OWN.items())
+    if not named:
+        raise ValueError(f"kind: got nothing; allowed: this key is required, or {choices}")
+    if len(named) > 1:
+        raise ValueError(f"{named[1]}: got {value[named[1]]!r} beside {named[0]}; allowed: one")
+    return {"kind": named[0], **value}
 
 
 AnyTask = Annotated[

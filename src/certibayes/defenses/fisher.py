@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, Distribution
 
 from certibayes.attacks.base import ConditionalModel
 from certibayes.config.defenses import Fisher as FisherSpec
+from certibayes.config.defenses import TraceName
 from certibayes.defenses.base import Defense
-from certibayes.estimators.base import Posterior
+from certibayes.defenses.frozen import frozen_statistics
+from certibayes.defenses.information import Place, unit_of_features
+from certibayes.defenses.top_eigenvalue import top_eigenvalue
+from certibayes.defenses.trace_directional import directional_trace
+from certibayes.defenses.trace_exact import exact_trace
+from certibayes.defenses.trace_score import score_trace
 from certibayes.threat import Scale
+
+TRACES: dict[TraceName, Callable[[Place, FisherSpec, torch.Generator], Tensor]] = {
+    "exact": exact_trace,
+    "score": score_trace,
+    "directional": directional_trace,
+    "top_eigenvalue": top_eigenvalue,
+}
 
 
 class Fisher(Defense):
-    """objective = log q(target | x) - beta * tr I(x), the information about standardised x.
+    """objective = log q(target | x) - beta * tr I(x), the information about standardized x.
 
     I(x) = E_{y ~ q(. | x)}[s s^T] with the score s = std * d log q(y | x) / dx, the std per
     feature that of the task's units; features that hardly vary count nothing. Half the trace is
     the second-order growth of KL(q(. | x) || q(. | x + std * delta)), summed over directions.
+    `every` and `share` leave the expected gradient as it is; where no gradient is taken
+    (validation), every example is penalized.
     """
 
     def __init__(self, spec: FisherSpec, scale: Scale, clip: tuple[float, float] | None) -> None:
         self.spec = spec
-        std = scale.feature_std
-        self._std = torch.where(scale.active, std, torch.zeros_like(std))
+        self._std = unit_of_features(scale)
 
     def objective(
         self,
@@ -34,53 +49,28 @@ class Fisher(Defense):
         progress: float,
         generator: torch.Generator,
     ) -> Tensor:
-        """Return the penalised log-likelihood, shape (batch,)."""
+        """Return the penalized log-likelihood, shape (batch,).
+
+        Raises:
+            TypeError: if the model's distribution has no such estimator of the information.
+        """
+        x = x.detach()
+        q = model(x)
+        clean = q.log_prob(target)
         if self.spec.beta == 0:
-            return model(x).log_prob(target)
-        training = torch.is_grad_enabled()
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            q = model(x)
-            trace = fisher_trace(q, x, self._std.to(x), self.spec.draws, generator, training)
-            objective = q.log_prob(target) - self.spec.beta * trace
-        return objective if training else objective.detach()
-
-
-def fisher_trace(
-    q: Distribution,
-    x: Tensor,
-    std: Tensor,
-    draws: int,
-    generator: torch.Generator,
-    differentiable: bool = True,
-) -> Tensor:
-    """Return tr I(x) with respect to x / std, shape (batch,).
-
-    Categorical: exact, sum over k of p_k ||std * d log p_k / dx||^2. Posterior: the mean of the
-    squared score over fresh draws; unbiased, but gradients do not pass through the draws, so the
-    gradient to the weights leaves out how q weighs them (as in Gloeckler et al., 2023).
-
-    Args:
-        q: distribution at x, batch shape (batch,).
-        x: raw observations that q depends on, shape (batch, x_dim); must require a gradient.
-        std: unit of every feature, shape (x_dim,); 0 leaves a feature out.
-        draws: draws of theta; not used by a Categorical.
-        generator: source of the draws.
-        differentiable: keep the graph, so that the trace can be trained on.
-
-    Raises:
-        TypeError: if q is neither a Categorical nor a Posterior.
-    """
-    if isinstance(q, Categorical):
-        log_probability = q.logits.log_softmax(-1).unbind(-1)
-        weights = [log.exp() for log in log_probability]
-    elif isinstance(q, Posterior):
-        log_probability = q.log_prob(q.draw(draws, generator)).unbind(0)
-        weights = [torch.full_like(log, 1 / draws) for log in log_probability]
-    else:
-        raise TypeError(f"model: got {type(q).__name__}; allowed: Categorical, Posterior")
-    trace = torch.zeros_like(weights[0])
-    for weight, log in zip(weights, log_probability, strict=True):
-        (score,) = torch.autograd.grad(log.sum(), x, create_graph=differentiable, retain_graph=True)
-        trace = trace + weight * (std * score).square().sum(-1)
-    return trace
+            return clean
+        every, penalized = 1, len(x)
+        if torch.is_grad_enabled():
+            every = self.spec.every
+            penalized = max(1, round(self.spec.share * len(x)))
+        if every > 1 and int(torch.randint(every, (), generator=generator)) > 0:
+            return clean
+        weight = self.spec.beta * every * len(x) / penalized
+        trace = TRACES[self.spec.trace]
+        with frozen_statistics(model):
+            if penalized == len(x):
+                place = Place(model, x, q, self._std.to(x))
+                return clean - weight * trace(place, self.spec, generator)
+            rows = torch.randperm(len(x), generator=generator)[:penalized].to(x.device)
+            place = Place(model, x[rows], model(x[rows]), self._std.to(x))
+            return clean.index_add(0, rows, trace(place, self.spec, generator), alpha=-weight)

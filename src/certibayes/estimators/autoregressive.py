@@ -1,19 +1,21 @@
-"""One affine autoregressive transform at fixed observations, for many draws of theta at once."""
+"""Autoregressive transforms at fixed observations, for many draws of theta at once."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from certibayes.estimators.made import MADEWeights, positive_scale
+from certibayes.estimators.made import MADEWeights
+from certibayes.estimators.scale import positive_scale
 
 
 @dataclass(frozen=True)
-class ConditionedTransform:
-    """z_i = s_i(u_1..u_(i-1), x) u_i + t_i(u_1..u_(i-1), x).
+class ConditionedTransform(ABC):
+    """z_i = f(u_i; outputs of a MADE that sees u_1..u_(i-1) and x), increasing in u_i.
 
     The context's layer is computed once per observation and shared by all draws.
 
@@ -25,14 +27,20 @@ class ConditionedTransform:
     weights: MADEWeights
     context: Tensor
 
+    @abstractmethod
     def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Map u, shape (*, batch, d), to z and log |det dz / du|, shape (*, batch)."""
+
+    @abstractmethod
+    def solve(self, z: Tensor, outputs: Tensor) -> Tensor:
+        """Return u_i, shape (rows,), from z_i, (rows,), and its outputs, (outputs, rows)."""
+
+    def hidden(self, u: Tensor) -> Tensor:
+        """Return the last hidden layer, shape (*, batch, hidden), at u, shape (*, batch, d)."""
         hidden = (functional.linear(u, *self.weights.initial) + self.context).relu()
         for layer in self.weights.blocks:
             hidden = functional.linear(hidden, *layer).relu()
-        scale = positive_scale(functional.linear(hidden, *self.weights.scale))
-        z = scale * u + functional.linear(hidden, *self.weights.shift)
-        return z, scale.log().sum(-1)
+        return hidden
 
     def inverse(self, z: Tensor) -> Tensor:
         """Map z back to u, both of shape (*, batch, d), at the cost of one forward pass.
@@ -61,9 +69,23 @@ class ConditionedTransform:
                     sums = weight[new, : known[i + 1]] @ torch.cat(below) + bias[new, None]
                     above.append(sums.relu())
             hidden = torch.cat(layers[-1])
-            (scale, scale_bias), (shift, shift_bias) = self.weights.scale, self.weights.shift
-            rows = torch.stack((scale[i, : len(hidden)], shift[i, : len(hidden)]))
-            unconstrained, offset = rows @ hidden
-            residual = targets[i] - offset - shift_bias[i]
-            solved.append(residual / positive_scale(unconstrained + scale_bias[i]))
+            weight, bias = self.weights.outputs
+            outputs = weight[i, :, : len(hidden)] @ hidden + bias[i, :, None]
+            solved.append(self.solve(targets[i], outputs))
         return torch.stack(solved).T.reshape(z.shape)
+
+
+@dataclass(frozen=True)
+class AffineTransform(ConditionedTransform):
+    """z_i = s_i(u_1..u_(i-1), x) u_i + t_i(u_1..u_(i-1), x)."""
+
+    def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Map u, shape (*, batch, d), to z and log |det dz / du|, shape (*, batch)."""
+        hidden = self.hidden(u)
+        scale = positive_scale(functional.linear(hidden, *self.weights.scale))
+        z = scale * u + functional.linear(hidden, *self.weights.shift)
+        return z, scale.log().sum(-1)
+
+    def solve(self, z: Tensor, outputs: Tensor) -> Tensor:
+        """Return (z_i - t_i) / s_i, shape (rows,)."""
+        return (z - outputs[1]) / positive_scale(outputs[0])

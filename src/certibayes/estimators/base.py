@@ -12,11 +12,12 @@ from torch.distributions.constraints import Constraint
 
 from certibayes.estimators.posterior import Posterior
 from certibayes.estimators.sbi_surface import SbiSurface
+from certibayes.estimators.standardization import floored, moments, quartiles
 from certibayes.estimators.theta_map import ThetaMap
+from certibayes.rows import Pairs
 
 __all__ = ["Estimator", "Posterior", "ThetaMap"]
 
-STD_FLOOR = 1e-6
 NORMAL_QUARTILES = 1.349
 
 
@@ -74,36 +75,25 @@ class Estimator(SbiSurface):
         return standard.asinh() if self.squash else standard
 
     @torch.no_grad()
-    def fit_standardization(self, theta: Tensor, x: Tensor) -> None:
+    def fit_standardization(self, pairs: Pairs) -> None:
         """Set locations and scales from training pairs.
 
         x: median and interquartile range / 1.349 (the std of a Gaussian), because simulators have
         heavy tails; a feature with interquartile range 0 gets its std, a feature whose std is
         below 1e-6 of the largest gets 1. v: mean and std of the unconstrained theta.
 
+        Pairs are read a block at a time, so they need not fit in memory; moments are float64.
+
         Args:
-            theta: shape (n, theta_dim), inside the support.
-            x: shape (n, x_dim), finite.
+            pairs: theta inside the support, shape (n, theta_dim), and finite x, shape (n, x_dim).
 
         Raises:
             ValueError: if a value is not finite or a theta lies on the border of the support.
         """
-        unconstrained = self.bijection.inv(theta.double())
-        x = x.double()
-        for name, values in (("theta, unconstrained", unconstrained), ("x", x)):
-            if not bool(values.isfinite().all()):
-                row = int((~values.isfinite()).any(1).nonzero()[0])
-                raise ValueError(f"{name}: row {row} is not finite; allowed: finite training pairs")
-        ordered = x.sort(0).values
-        quarter = (len(x) - 1) // 4
-        spread = (ordered[-1 - quarter] - ordered[quarter]) / NORMAL_QUARTILES
-        self.x_location.copy_(ordered[len(x) // 2])
-        self.x_scale.copy_(_floored(spread, x))
-        self.v_location.copy_(unconstrained.mean(0))
-        self.v_scale.copy_(_floored(torch.zeros_like(unconstrained[0]), unconstrained))
-
-
-def _floored(spread: Tensor, values: Tensor) -> Tensor:
-    std = values.std(0, correction=0)
-    spread = torch.where(spread > 0, spread, std)
-    return torch.where(std > STD_FLOOR * std.max(), spread, torch.ones_like(spread))
+        v, x = moments(pairs, self.bijection.inv)
+        low, median, high = quartiles(pairs)
+        spread = (high - low) / NORMAL_QUARTILES
+        self.x_location.copy_(median)
+        self.x_scale.copy_(floored(torch.where(spread > 0, spread, x.std), x.std))
+        self.v_location.copy_(v.mean)
+        self.v_scale.copy_(floored(v.std, v.std))

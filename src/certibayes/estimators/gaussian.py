@@ -9,15 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 from torch.distributions.constraints import Constraint
-from torch.nn.functional import softplus
 
 from certibayes.config.models import Gaussian
 from certibayes.estimators.base import Estimator
 from certibayes.estimators.posterior import Posterior
+from certibayes.estimators.scale import positive_scale
 from certibayes.estimators.theta_map import ThetaMap
 from certibayes.networks.mlp import relu_layers
-
-DIAGONAL_FLOOR = 1e-3
 
 
 class GaussianPosterior(Posterior):
@@ -87,7 +85,7 @@ class GaussianEstimator(Estimator):
         """Return q(theta | x) for raw x, shape (batch, x_dim)."""
         offset, diagonal, below = self.split(self.head(self.trunk(self.standardize(x))))
         rows, columns = torch.tril_indices(self.theta_dim, self.theta_dim, -1)
-        factor = torch.diag_embed(positive_diagonal(diagonal))
+        factor = torch.diag_embed(positive_scale(diagonal))
         factor = factor.index_put((torch.arange(len(x))[:, None], rows, columns), below)
         return GaussianPosterior(self.theta_map, factor, offset)
 
@@ -96,8 +94,3 @@ class GaussianEstimator(Estimator):
         d = self.theta_dim
         offset, diagonal, below = outputs.split((d, d, d * (d - 1) // 2), dim)
         return offset, diagonal, below
-
-
-def positive_diagonal(raw: Tensor) -> Tensor:
-    """Return the diagonal of T from the network's outputs; increasing."""
-    return softplus(raw) + DIAGONAL_FLOOR

@@ -8,7 +8,8 @@ from torch import Tensor
 from certibayes.bounds import Interval, propagate
 from certibayes.bounds.affine import affine, row_products
 from certibayes.estimators.bounded_density import affine_normal_log_density, standardized_ball
-from certibayes.estimators.gaussian import GaussianEstimator, positive_diagonal
+from certibayes.estimators.gaussian import GaussianEstimator
+from certibayes.estimators.scale import positive_scale
 from certibayes.threat import Ball
 
 
@@ -70,15 +71,29 @@ def _scale_and_rest(
     estimator: GaussianEstimator, homogeneous: Tensor, x: Tensor, ball: Ball
 ) -> tuple[Interval, Interval]:
     """Bound T_ii, shape (batch, d), and sum_(j<i) T_ij h_j + c_i h_(d+1), shape (*, batch, d)."""
-    d = estimator.theta_dim
     hidden = propagate(estimator.trunk, standardized_ball(estimator, x, ball))
-    offset, diagonal, below = estimator.split(estimator.head.weight, 0)
-    offset_bias, diagonal_bias, below_bias = estimator.split(estimator.head.bias, 0)
-    scale = affine(hidden, diagonal, diagonal_bias).increasing(positive_diagonal)
+    _, diagonal, _ = estimator.split(estimator.head.weight, 0)
+    _, diagonal_bias, _ = estimator.split(estimator.head.bias, 0)
+    scale = affine(hidden, diagonal, diagonal_bias).increasing(positive_scale)
+    return scale, affine(hidden, *folded_head(estimator, homogeneous), row_products)
+
+
+def folded_head(estimator: GaussianEstimator, homogeneous: Tensor) -> tuple[Tensor, Tensor]:
+    """Return weight and bias of sum_(j<i) T_ij h_j + c_i h_(d+1) as a function of the hidden layer.
+
+    Args:
+        estimator: the Gaussian estimator.
+        homogeneous: h, shape (*, batch, theta_dim + 1).
+
+    Returns:
+        Shapes (*, batch, theta_dim, hidden) and (*, batch, theta_dim).
+    """
+    d = estimator.theta_dim
+    offset, _, below = estimator.split(estimator.head.weight, 0)
+    offset_bias, _, below_bias = estimator.split(estimator.head.bias, 0)
     weight = _by_row(offset, below, d)
     bias = _by_row(offset_bias.unsqueeze(-1), below_bias.unsqueeze(-1), d).squeeze(-1)
-    folded = torch.tensordot(homogeneous, weight, dims=([-1], [1]))
-    return scale, affine(hidden, folded, homogeneous @ bias.T, row_products)
+    return torch.tensordot(homogeneous, weight, dims=([-1], [1])), homogeneous @ bias.T
 
 
 def _by_row(offset: Tensor, below: Tensor, d: int) -> Tensor:

@@ -13,7 +13,7 @@ from nflows.transforms.made import MADE, MaskedLinear
 from torch import Tensor
 from torch.nn import functional
 
-SCALE_FLOOR = 1e-3
+from certibayes.estimators.scale import SCALE_FLOOR
 
 
 @dataclass(frozen=True)
@@ -24,17 +24,25 @@ class MADEWeights:
         context: weight (hidden, context features) and bias of the context's layer.
         initial: weight (hidden, features) and bias of the first layer.
         blocks: weight (hidden, hidden) and bias of every further hidden layer.
-        scale: weight (features, hidden) and bias of the unconstrained scales.
-        shift: weight (features, hidden) and bias of the shifts.
+        outputs: weight (features, outputs per feature, hidden) and bias of the last layer.
         known: known[i] hidden units are computable from the first i features; features + 1 numbers.
     """
 
     context: tuple[Tensor, Tensor]
     initial: tuple[Tensor, Tensor]
     blocks: tuple[tuple[Tensor, Tensor], ...]
-    scale: tuple[Tensor, Tensor]
-    shift: tuple[Tensor, Tensor]
+    outputs: tuple[Tensor, Tensor]
     known: tuple[int, ...]
+
+    @property
+    def scale(self) -> tuple[Tensor, Tensor]:
+        """Weight (features, hidden) and bias of the unconstrained scales: the first outputs."""
+        return self.outputs[0][:, 0], self.outputs[1][:, 0]
+
+    @property
+    def shift(self) -> tuple[Tensor, Tensor]:
+        """Weight (features, hidden) and bias of the shifts: the second outputs."""
+        return self.outputs[0][:, 1], self.outputs[1][:, 1]
 
 
 class ConditionedMADE(MADE):
@@ -42,40 +50,43 @@ class ConditionedMADE(MADE):
 
     In nflows' MADE the first feature's output sees no hidden unit, and so no context: one
     autoregressive transform would ignore x in theta_1. Behind the constant no feature is first.
-    Inputs (batch, features), context (batch, context features), output (batch, 2 * features):
-    unconstrained scale and shift of each feature in turn.
+    Inputs (batch, features), context (batch, context features), output (batch, features * outputs):
+    those of each feature in turn; the first two are its unconstrained scale and its shift.
     """
 
-    def __init__(self, features: int, hidden: int, context_features: int, blocks: int) -> None:
+    def __init__(
+        self, features: int, hidden: int, context_features: int, blocks: int, outputs: int = 2
+    ) -> None:
         super().__init__(
             features=features + 1,
             hidden_features=hidden,
             context_features=context_features,
             num_blocks=blocks,
-            output_multiplier=2,
+            output_multiplier=outputs,
             use_residual_blocks=False,
         )
+        self.outputs = outputs
         degrees = self.initial_layer.degrees
         self._order = torch.argsort(degrees, stable=True)
         self._known = tuple(int((degrees <= i).sum()) for i in range(1, features + 1))
 
     def forward(self, inputs: Tensor, context: Tensor) -> Tensor:
-        """Return scales and shifts as nflows' own forward pass computes them."""
+        """Return the outputs as nflows' own forward pass computes them."""
         outputs: Tensor = super().forward(functional.pad(inputs, (1, 0)), context)
-        return outputs[..., 2:]
+        return outputs[..., self.outputs :]
 
     def weights(self) -> MADEWeights:
         """Return the masked, ordered weights; differentiable."""
         order = self._order
         initial, context = self.initial_layer, self.context_layer
         blocks = [block.linear for block in self.blocks]
-        final_weight, final_bias = _masked(self.final_layer), self.final_layer.bias
+        final = _masked(self.final_layer)[self.outputs :, order].unflatten(0, (-1, self.outputs))
+        final_bias = self.final_layer.bias[self.outputs :].unflatten(0, (-1, self.outputs))
         return MADEWeights(
             context=(context.weight[order], context.bias[order]),
             initial=(_masked(initial)[order, 1:], initial.bias[order]),
             blocks=tuple((_masked(b)[order][:, order], b.bias[order]) for b in blocks),
-            scale=(final_weight[2::2, order], final_bias[2::2]),
-            shift=(final_weight[3::2, order], final_bias[3::2]),
+            outputs=(final, final_bias),
             known=(0, *self._known),
         )
 
@@ -88,11 +99,6 @@ class ConditionedAffine(MaskedAffineAutoregressiveTransform):
         AutoregressiveTransform.__init__(self, made)
         self.features = features
         self._epsilon = SCALE_FLOOR
-
-
-def positive_scale(unconstrained: Tensor) -> Tensor:
-    """Return the scale of an affine transform from a MADE's output; increasing."""
-    return functional.softplus(unconstrained) + SCALE_FLOOR
 
 
 def context_hidden(weights: MADEWeights, context: Tensor) -> Tensor:

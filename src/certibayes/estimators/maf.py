@@ -2,48 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar, cast
+from typing import ClassVar
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions.constraints import Constraint
 
 from certibayes.config.models import MAF
-from certibayes.estimators.autoregressive import ConditionedTransform
-from certibayes.estimators.base import Estimator
-from certibayes.estimators.made import ConditionedAffine, MADEWeights, context_hidden
-from certibayes.estimators.posterior import Posterior
-from certibayes.estimators.theta_map import ThetaMap
+from certibayes.estimators.autoregressive import AffineTransform
+from certibayes.estimators.flow import FlowEstimator
+from certibayes.estimators.made import ConditionedAffine, MADEWeights
 
 
-class MAFPosterior(Posterior):
-    """v pushed to noise by affine autoregressive transforms, features reversed between them."""
-
-    def __init__(
-        self, theta_map: ThetaMap, transforms: tuple[ConditionedTransform, ...], batch: int
-    ) -> None:
-        self.transforms = transforms
-        super().__init__(theta_map, batch)
-
-    def _normalize(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        noise, log_det = self.transforms[0].forward(v)
-        for transform in self.transforms[1:]:
-            noise, more = transform.forward(noise.flip(-1))
-            log_det = log_det + more
-        return noise, log_det
-
-    def _generate(self, noise: Tensor) -> Tensor:
-        for transform in self.transforms[:0:-1]:
-            noise = transform.inverse(noise).flip(-1)
-        return self.transforms[0].inverse(noise)
-
-
-class MAFEstimator(Estimator):
-    """Masked autoregressive flow (Papamakarios et al., 2017) on nflows' transforms.
-
-    Every theta is conditioned on x with any number of transforms (see `ConditionedMADE`).
-    """
+class MAFEstimator(FlowEstimator):
+    """Masked autoregressive flow (Papamakarios et al., 2017) on nflows' transforms."""
 
     kind: ClassVar[str] = "maf"
 
@@ -56,33 +27,12 @@ class MAFEstimator(Estimator):
             x_dim: features of x.
             support: of the prior.
         """
-        super().__init__(theta_dim, x_dim, support, spec.squash)
-        self.transforms = nn.ModuleList(
+        transforms = (
             ConditionedAffine(theta_dim, spec.hidden, x_dim, spec.blocks)
             for _ in range(spec.transforms)
         )
+        super().__init__(transforms, theta_dim, x_dim, support, spec.squash)
 
-    def forward(self, x: Tensor) -> MAFPosterior:
-        """Return q(theta | x) for raw x, shape (batch, x_dim)."""
-        standard = self.standardize(x)
-        transforms = tuple(
-            ConditionedTransform(weights, context_hidden(weights, standard))
-            for weights in self.made_weights()
-        )
-        return MAFPosterior(self.theta_map, transforms, len(x))
-
-    def made_weights(self) -> list[MADEWeights]:
-        """Return the masked, ordered weights of every transform."""
-        return [transform.autoregressive_net.weights() for transform in self._transforms()]
-
-    def reference_normalize(self, v: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return noise and log |det| by nflows' own forward passes; v and x of shape (batch, .)."""
-        standard = self.standardize(x)
-        log_det = torch.zeros(len(v)).to(v)
-        for position, transform in enumerate(self._transforms()):
-            v, more = transform(v.flip(-1) if position else v, standard)
-            log_det = log_det + more
-        return v, log_det
-
-    def _transforms(self) -> Iterator[ConditionedAffine]:
-        return cast(Iterator[ConditionedAffine], iter(self.transforms))
+    def conditioned(self, weights: MADEWeights, context: Tensor) -> AffineTransform:
+        """Return one transform at observations whose context layer is given, (batch, hidden)."""
+        return AffineTransform(weights, context)

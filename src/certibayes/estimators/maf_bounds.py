@@ -8,8 +8,9 @@ from torch.nn import functional
 from certibayes.bounds import Interval, Region
 from certibayes.bounds.affine import affine
 from certibayes.estimators.bounded_density import affine_normal_log_density, standardized_ball
-from certibayes.estimators.made import MADEWeights, positive_scale
+from certibayes.estimators.made import MADEWeights
 from certibayes.estimators.maf import MAFEstimator
+from certibayes.estimators.scale import positive_scale
 from certibayes.threat import Ball
 
 

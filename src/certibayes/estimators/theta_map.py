@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
 from torch.distributions import Transform, biject_to
 from torch.distributions.constraints import Constraint
+
+from certibayes.estimators.support import in_dtype
 
 
 @dataclass(frozen=True)
@@ -26,35 +27,35 @@ class ThetaMap:
     location: Tensor
     scale: Tensor
 
-    @cached_property
-    def bijection(self) -> Transform:
-        """From all of R^theta_dim onto the support."""
-        return biject_to(self.support)
+    def bijection(self, dtype: torch.dtype) -> Transform:
+        """Return the bijection from all of R^theta_dim onto the support, in a data type."""
+        return biject_to(in_dtype(self.support, dtype))
 
     def to_theta(self, v: Tensor) -> Tensor:
-        """Map v to theta, both of shape (*, theta_dim)."""
-        theta: Tensor = self.bijection(self.location + self.scale * v)
+        """Map v to theta, both of shape (*, theta_dim) and of v's data type."""
+        theta: Tensor = self.bijection(v.dtype)(self.location + self.scale * v)
         return theta
 
     def to_v(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """Map theta to v and log |det dv / dtheta|, shapes (*, theta_dim) and (*).
+        """Map theta to v and log |det dv / dtheta|, shapes (*, theta_dim) and (*), theta's type.
 
         Outside the support the determinant's logarithm is -inf, so that a log density built on it
         is -inf, and v is 0, so that no NaN enters a gradient.
         """
+        bijection = self.bijection(theta.dtype)
         inside = self._inside(theta)
-        interior: Tensor = self.bijection(self.location)
+        interior: Tensor = bijection(self.location)
         theta = torch.where(inside.unsqueeze(-1), theta, interior.to(theta))
-        unconstrained = self.bijection.inv(theta)
-        log_det = self.bijection.log_abs_det_jacobian(unconstrained, theta)
-        if self.bijection.domain.event_dim == 0:
+        unconstrained = bijection.inv(theta)
+        log_det = bijection.log_abs_det_jacobian(unconstrained, theta)
+        if bijection.domain.event_dim == 0:
             log_det = log_det.sum(-1)
         v = (unconstrained - self.location) / self.scale
         log_det = -log_det - self.scale.log().sum()
         return v, torch.where(inside, log_det, -torch.inf)
 
     def _inside(self, theta: Tensor) -> Tensor:
-        inside: Tensor = self.support.check(theta)
+        inside: Tensor = in_dtype(self.support, theta.dtype).check(theta)
         if self.support.event_dim == 0:
             inside = inside.all(-1)
         return inside & theta.isfinite().all(-1)

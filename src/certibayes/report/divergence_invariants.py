@@ -16,16 +16,18 @@ SELECTION_TOLERANCE = 1e-6
 """Relative above 1, absolute below: float32 values of the same candidates."""
 STANDARD_ERRORS = 4.0
 _COMMON = {"common_total_variation": "total variation", "common_forward_kl": "forward KL"}
-_REPORTED = {"forward_kl": 1.0, "reverse_kl": 1.0, "correct": -1.0}
+_REPORTED = {"forward_kl": 1.0, "reverse_kl": 1.0, "nll": 1.0, "correct": -1.0}
+_ASCENDING = ("pgd", "pgd_adam")
+"""Kinds that gain enough on noise for the gain to last on other draws than the selecting ones."""
 
 
 def divergence_findings(items: Items) -> Iterator[Finding]:
     """Yield what holds for divergences.
 
     The bound of a certificate and the value of an attack are compared item by item on the
-    certificate's stored draws. PGD is compared with noise on the draws that selected its points
-    (item by item: PGD's candidates include the noise points), and on the reporting draws in
-    aggregate: mean(PGD - noise) >= -4 standard errors.
+    certificate's stored draws. An attack whose candidates include the noise points is compared with
+    noise item by item on the draws that selected its points; gradient ascent also on the reporting
+    draws, in aggregate: mean(attack - noise) >= -4 standard errors.
     """
     for attack in items.of("attack"):
         for certificate in filter(attack.same_ball, items.of("certify")):
@@ -43,11 +45,12 @@ def _shared(items: Items, one: Method, other: Method) -> list[float]:
 
 def _dominates(attack: Method, noise: Method) -> bool:
     return (
-        (attack.kind, noise.kind) == ("pgd", "noise")
-        and attack.objective == noise.objective
+        noise.kind == "noise" != attack.kind
+        and attack.points is not None
+        and (attack.objective, attack.mask) == (noise.objective, noise.mask)
         and attack.same_ball(noise)
         and attack.selection_draws == noise.selection_draws
-        and (attack.points or 0) >= (noise.points or 0)
+        and attack.points >= (noise.points or 0)
     )
 
 
@@ -83,6 +86,8 @@ def _above_noise(items: Items, attack: Method, noise: Method, epsilon: float) ->
         holds, detail = first_violation(violated, what)
         name = f"{attack.objective}: noise <= attacked, selection draws"
         yield Finding(name, holds, detail, attack, epsilon, attack, epsilon)
+    if attack.kind not in _ASCENDING:
+        return
     quantity = "correct" if attack.objective == "expected_loss" else str(attack.objective)
     low, high = items.get(noise, epsilon, quantity), items.get(attack, epsilon, quantity)
     if low is not None and high is not None and quantity in _REPORTED:

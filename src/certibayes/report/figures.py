@@ -13,9 +13,15 @@ from certibayes.report.figures_coverage import coverage_figure, read_coverage
 from certibayes.report.figures_curves import curves_figure
 from certibayes.report.figures_observed import observed_figure
 from certibayes.report.figures_posterior import posterior_figure
+from certibayes.report.figures_predictive import predictive_figure, read_predictions
 from certibayes.report.figures_style import defense_colors
 from certibayes.report.observed_certificates import read_certificates
-from certibayes.report.posteriors import ObservedPosterior, moments, read_posteriors
+from certibayes.report.posteriors import (
+    ObservedPosterior,
+    moments,
+    of_first_observation,
+    read_posteriors,
+)
 from certibayes.report.summary import write
 
 
@@ -24,7 +30,7 @@ def write_all(summary: pd.DataFrame, evaluated: Sequence[Path], folder: Path) ->
 
     Every task gets `curves_<task>.png`; posterior tasks also `coverage_<task>.png`; tasks with
     real observations also `posterior_<task>.png`, `posterior_<task>.csv`, `observed_<task>.png` and
-    `certified_<task>.csv`.
+    `certified_<task>.csv`; those that predict series also `predictive_<task>.png`.
 
     Args:
         summary: as `summary.collect` returns it.
@@ -35,6 +41,7 @@ def write_all(summary: pd.DataFrame, evaluated: Sequence[Path], folder: Path) ->
     coverage = read_coverage(evaluated)
     posteriors = read_posteriors(evaluated)
     certificates = read_certificates(evaluated)
+    predictions = read_predictions(evaluated)
     written = []
     for task, rows in summary.groupby("task", sort=False):
         written.append(_save(curves_figure(rows, colors), folder / f"curves_{task}.png"))
@@ -48,6 +55,10 @@ def write_all(summary: pd.DataFrame, evaluated: Sequence[Path], folder: Path) ->
             table = folder / f"certified_{task}.csv"
             write(certificates[certificates["task"] == task], table)
             written.append(table)
+        predicted = [one for one in predictions if one.task == task]
+        if predicted:
+            figure = predictive_figure(predicted, colors)
+            written.append(_save(figure, folder / f"predictive_{task}.png"))
     return written
 
 
@@ -59,7 +70,7 @@ def _write_observed(
     draw: dict[str, Callable[[list[ObservedPosterior], dict[str, str]], Figure]]
     draw = {"posterior": posterior_figure, "observed": observed_figure}
     figures = [
-        _save(function(observed, colors), folder / f"{name}_{task}.png")
+        _save(function(of_first_observation(observed), colors), folder / f"{name}_{task}.png")
         for name, function in draw.items()
     ]
     return [*figures, table]

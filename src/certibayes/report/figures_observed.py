@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from certibayes.report.figures_style import defense_label
 from certibayes.report.posteriors import ObservedPosterior
 
+_TICKS = 15
+
 
 def observed_figure(posteriors: Sequence[ObservedPosterior], colors: dict[str, str]) -> Figure:
     """Draw one task: how far the strongest attack on each model (first seed) moved the input.
@@ -17,7 +19,7 @@ def observed_figure(posteriors: Sequence[ObservedPosterior], colors: dict[str, s
     Above every feature of x and x' in raw units, below the difference x' - x.
 
     Args:
-        posteriors: of one task.
+        posteriors: of one task, at one observation.
         colors: color per defense.
     """
     first = {(one.budget, one.model, one.defense): one for one in reversed(posteriors)}
@@ -41,6 +43,14 @@ def observed_figure(posteriors: Sequence[ObservedPosterior], colors: dict[str, s
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
     bottom.set_xlabel("feature of x")
-    figure.suptitle(f"{posteriors[0].task}: the real observation under attack", fontsize=12)
+    names = posteriors[0].features
+    if names:
+        shown = index[:: -(-len(names) // _TICKS)]
+        labels = [names[i - 1] for i in shown]
+        bottom.set_xticks(shown, labels, rotation=45, ha="right", fontsize=8)
+    figure.suptitle(
+        f"{posteriors[0].task}: the real observation {posteriors[0].observation} under attack",
+        fontsize=12,
+    )
     figure.legend(loc="outside lower center", fontsize=8, frameon=False)
     return figure

@@ -29,7 +29,7 @@ def posterior_figure(posteriors: Sequence[ObservedPosterior], colors: dict[str, 
     diagonal shows marginals, below it lie the regions of highest density with 50 % and 90 % mass.
 
     Args:
-        posteriors: of one task.
+        posteriors: of one task, at one observation.
         colors: color per defense.
     """
     shown = list(
@@ -45,6 +45,7 @@ def posterior_figure(posteriors: Sequence[ObservedPosterior], colors: dict[str, 
     grid = figure.subfigures(rows, columns, squeeze=False, wspace=0.03, hspace=0.03)
     for part, one in zip(grid.flat, shown, strict=False):
         _pair_plot(part, one, limits, colors[one.defense])
+    figure.suptitle(f"{shown[0].task}, real observation {shown[0].observation}", fontsize=13)
     return figure
 
 

@@ -24,8 +24,10 @@ class Method:
         unit: unit of epsilon.
         kind: kind of the attack or certificate, e.g. "pgd".
         objective: what an attack maximizes, or None.
-        points: uniform points of the ball among an attack's candidates, or None.
+        points: uniform points of the ball among an attack's candidates; None if it keeps no best
+            candidate, or for a certificate.
         selection_draws: draws that chose an attack's points, or None.
+        mask: features that an attack may perturb; None = all.
     """
 
     stage: Stage
@@ -36,6 +38,7 @@ class Method:
     objective: str | None = None
     points: int | None = None
     selection_draws: int | None = None
+    mask: tuple[int, ...] | None = None
 
     def same_ball(self, other: Method) -> bool:
         """Tell whether both measure epsilon in the same norm and unit."""
@@ -72,6 +75,7 @@ class Items:
                 objective=meta[name].get("objective"),
                 points=meta[name].get("points"),
                 selection_draws=meta[name].get("selection_draws"),
+                mask=_mask(meta[name].get("mask")),
             )
             for stage, name in present
         )
@@ -95,3 +99,7 @@ class Items:
     def clean_correct(self) -> NDArray[np.generic] | None:
         """Whether the unperturbed observation is classified correctly, or None for posteriors."""
         return self.arrays.get("clean/correct")
+
+
+def _mask(stored: list[int] | None) -> tuple[int, ...] | None:
+    return None if stored is None else tuple(stored)

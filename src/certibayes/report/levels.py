@@ -13,7 +13,10 @@ from certibayes.metrics.intervals.clopper_pearson import (
 ALPHA = 0.05
 _SHARES = ("certified_share", "refuted_share", "unknown_share")
 _TERMS = ("tau", "confidence", "draws", "interval")
-_FROM_CLEAN = ("nll", "nll_exact", "c2st", "train_steps", "train_seconds")
+_FROM_CLEAN = (
+    *("nll", "nll_exact", "c2st", "reference_c2st", "reference_observations"),
+    *("train_steps", "train_seconds"),
+)
 _NUMBERS = (
     "noise",
     "attacked",

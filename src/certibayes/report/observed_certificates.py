@@ -21,7 +21,7 @@ def read_certificates(folders: Sequence[Path]) -> pd.DataFrame:
         folders: `evaluate` folders, each with metrics.csv and posterior.npz.
 
     Returns:
-        Columns: the model's keys, method, norm, unit, epsilon, observation (its row),
+        Columns: the model's keys, method, norm, unit, epsilon, observation (its name),
         total_variation (certified upper bound), verdict, tau, confidence, draws, interval.
     """
     rows = []
@@ -29,26 +29,28 @@ def read_certificates(folders: Sequence[Path]) -> pd.DataFrame:
         metrics = read_metrics(folder)
         with np.load(folder / "posterior.npz", allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files if key.startswith("certify/")}
+            names = [str(name) for name in file.get("observations", ())]
         for _, row in metrics[metrics["stage"] == "certify"].iterrows():
             key = f"certify/{row['method']}/{float(row['epsilon'])!r}"
             bounds, verdicts = arrays.get(f"{key}/upper", ()), arrays.get(f"{key}/verdict", ())
             rows += [
                 {name: row[name] for name in (*MODEL_KEYS, "method", *BALL_KEYS, *_TERMS)}
-                | {"observation": i, "total_variation": bound, "verdict": verdict}
-                for i, (bound, verdict) in enumerate(zip(bounds, verdicts, strict=True))
+                | {"observation": name, "total_variation": bound, "verdict": verdict}
+                for name, bound, verdict in zip(names[: len(bounds)], bounds, verdicts, strict=True)
             ]
     columns = [*MODEL_KEYS, "method", *BALL_KEYS, "observation", "total_variation", "verdict"]
     return pd.DataFrame(rows, columns=[*columns, *_TERMS])
 
 
 def render_certificates(table: pd.DataFrame) -> str:
-    """Return one line per model and epsilon, bounds rounded up; empty without certificates."""
+    """Return a line per observation and model, bounds rounded up; empty without certificates."""
     lines = []
-    for task, rows in table.groupby("task", sort=False):
+    for (task, observation), rows in table.groupby(["task", "observation"], sort=False):
         first = rows.iloc[0]
         lines.append(
-            f"{task}, real observation: certified total variation (tau {first['tau']:g}, "
-            f"confidence {first['confidence']:g}, {first['norm']}, {first['unit']})"
+            f"{task}, real observation {observation}: certified total variation "
+            f"(tau {first['tau']:g}, confidence {first['confidence']:g}, {first['norm']}, "
+            f"{first['unit']})"
         )
         for (model, defense, seed), part in rows.groupby(["model", "defense", "seed"], sort=False):
             cells = [

@@ -10,16 +10,20 @@ from certibayes.columns import MODEL_KEYS
 
 
 def render_posteriors(moments: pd.DataFrame) -> str:
-    """Return one block per model: every parameter clean, under the largest attacks, reference.
+    """Return one block per model at the first observation of each task, and how many more exist.
+
+    A block holds every parameter clean, under the largest attacks, and of the reference.
 
     Args:
         moments: as `posteriors.moments` returns it, one task.
     """
-    blocks = [
-        f"{task}, real observation: posterior mean (sd)\n" + "\n".join(_blocks(rows))
-        for task, rows in moments.groupby("task", sort=False)
-    ]
-    return "\n\n".join(blocks) + "\n"
+    blocks = []
+    for task, rows in moments.groupby("task", sort=False):
+        first, *others = rows["observation"].unique()
+        more = f" ({len(others)} more observations: posterior_{task}.csv)" if others else ""
+        blocks.append(f"{task}, real observation {first}: posterior mean (sd){more}")
+        blocks += _blocks(rows[rows["observation"] == first])
+    return "\n".join(blocks) + "\n"
 
 
 def _blocks(rows: pd.DataFrame) -> Iterator[str]:

@@ -37,10 +37,12 @@ class Attacked:
 
 @dataclass(frozen=True)
 class ObservedPosterior:
-    """q(theta | x) of one model at the real observation.
+    """q(theta | x) of one model at one real observation.
 
     Attributes:
+        observation: name of the observation.
         names: one per parameter.
+        features: one name per feature of x, or none.
         clean: theta from q(. | x), shape (draws, theta_dim).
         x: the observation, shape (x_dim,).
         attacks: in the order of the file.
@@ -53,7 +55,9 @@ class ObservedPosterior:
     model: str
     defense: str
     seed: int
+    observation: str
     names: tuple[str, ...]
+    features: tuple[str, ...]
     clean: Draws
     x: Draws
     attacks: tuple[Attacked, ...]
@@ -62,7 +66,7 @@ class ObservedPosterior:
 
 
 def read_posteriors(folders: Sequence[Path]) -> list[ObservedPosterior]:
-    """Return the posteriors of the models whose task has a real observation, in folder order.
+    """Return a posterior per model and real observation of its task, in folder order.
 
     Args:
         folders: `evaluate` folders, each with metrics.csv and posterior.npz.
@@ -71,13 +75,29 @@ def read_posteriors(folders: Sequence[Path]) -> list[ObservedPosterior]:
     for folder in folders:
         with np.load(folder / "posterior.npz", allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
-        if "clean" in arrays:
-            found.append(_posterior(read_metrics(folder), arrays))
+        metrics = read_metrics(folder)
+        for row, name in enumerate(arrays.get("observations", ())):
+            prefix = f"observed/{row}/"
+            own = {key: value for key, value in arrays.items() if "/" not in key}
+            own |= {
+                key.removeprefix(prefix): value
+                for key, value in arrays.items()
+                if key.startswith(prefix)
+            }
+            if row > 0:
+                own.pop("reference_mean", None)
+            found.append(_posterior(metrics, str(name), own))
     return found
 
 
+def of_first_observation(posteriors: Sequence[ObservedPosterior]) -> list[ObservedPosterior]:
+    """Return those of one task that are at its first real observation."""
+    first = posteriors[0].observation
+    return [one for one in posteriors if one.observation == first]
+
+
 def moments(posteriors: Sequence[ObservedPosterior]) -> pd.DataFrame:
-    """Return mean and sd of every parameter, clean, attacked and of the reference run."""
+    """Return mean and sd of every parameter at every observation, clean, attacked, reference."""
     rows = []
     for one in posteriors:
         keys = {key: getattr(one, key) for key in MODEL_KEYS}
@@ -86,6 +106,7 @@ def moments(posteriors: Sequence[ObservedPosterior]) -> pd.DataFrame:
         rows += [
             {
                 **keys,
+                "observation": one.observation,
                 "method": method,
                 "epsilon": epsilon,
                 "parameter": name,
@@ -100,7 +121,9 @@ def moments(posteriors: Sequence[ObservedPosterior]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _posterior(metrics: pd.DataFrame, arrays: dict[str, NDArray[np.generic]]) -> ObservedPosterior:
+def _posterior(
+    metrics: pd.DataFrame, observation: str, arrays: dict[str, NDArray[np.generic]]
+) -> ObservedPosterior:
     row = metrics.iloc[0]
     stated = metrics[metrics["stage"] == "attack"].drop_duplicates("method")
     about = stated.set_index("method")
@@ -122,7 +145,9 @@ def _posterior(metrics: pd.DataFrame, arrays: dict[str, NDArray[np.generic]]) ->
         model=str(row["model"]),
         defense=str(row["defense"]),
         seed=int(row["seed"]),
+        observation=observation,
         names=tuple(str(name) for name in arrays["names"]),
+        features=tuple(str(name) for name in arrays["features"]),
         clean=clean,
         x=arrays["x/clean"].astype(float).ravel(),
         attacks=tuple(attacks),

@@ -125,8 +125,18 @@ def _model_line(row: pd.Series) -> str:
     steps = f"{row['train_steps']:.0f}" if _given(row["train_steps"]) else "-"
     accuracy = f", accuracy {row['clean']:.3f}" if row["form"] == "classification" else ""
     name = f"{row['model']}, {row['defense']}, seed {row['seed']}"
-    line = f"{name}: NLL {row['nll']:.2f}{exact}{accuracy}; {steps} steps, {seconds}"
+    fit = f"NLL {row['nll']:.2f}{exact}{accuracy}{_reference(row)}"
+    line = f"{name}: {fit}; {steps} steps, {seconds}"
     return fill(line, WIDTH, initial_indent="  ", subsequent_indent="    ")
+
+
+def _reference(row: pd.Series) -> str:
+    """Return the distance to reference posteriors, or that a benchmark task's are absent."""
+    if not _given(row["reference_observations"]):
+        return ""
+    if row["reference_observations"] == 0:
+        return ", no reference posterior found (see docs/c2st.md)"
+    return f", C2ST to reference {row['reference_c2st']:.3f}"
 
 
 def _level_line(row: pd.Series) -> str:

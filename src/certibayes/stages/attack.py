@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from certibayes import registry
-from certibayes.attacks.base import Attack, AttackResult
+from certibayes.attacks.base import Attack, AttackResult, Objective
+from certibayes.attacks.masks import masked
 from certibayes.attempt import Attempt, attempt
 from certibayes.config.jobs import AttackJob
 from certibayes.io import load_arrays, save_arrays
 from certibayes.layout import Layout
-from certibayes.seeding import derive_seed
+from certibayes.seeding import derive_seed, generator
 from certibayes.stages.building import build_task, load_model
-from certibayes.stages.observations import ball_of, load_observations
+from certibayes.stages.data import load_reference
+from certibayes.stages.observations import Observations, ball_of, load_observations
 
 log = logging.getLogger(__name__)
 
@@ -75,15 +78,34 @@ def _attack(job: AttackJob, layout: Layout, epsilon: float) -> tuple[Tensor, Att
     model = load_model(job, layout, task)
     spec = job.attack_spec
     observations = load_observations(layout, job, job.observations)
-    ball = ball_of(layout, job, task, spec.perturbation.at(epsilon))
+    whole = ball_of(layout, job, task, spec.perturbation.at(epsilon))
+    ball = masked(whole, spec.mask, f"attacks.{job.attack}.mask")
     ball.require_inside_clip(observations.x)
     attack: Attack = registry.load("attack", spec.kind)(spec)
-    result = attack.attack(
+    objective: Objective = registry.load("objective", spec.objective)()
+    x = observations.x.float()
+    prior = load_reference(layout, job).target
+    target = objective.aim(
         model,
-        observations.x.float(),
-        observations.target if task.spec.form == "classification" else None,
-        registry.load("objective", spec.objective)(),
-        ball,
-        seed=derive_seed(job.study_seed, job.task, job.seed, "attack", repr(epsilon)),
+        x,
+        _single(_truth(observations)),
+        _single(prior),
+        generator(job.study_seed, job.task, "target"),
     )
+    seed = derive_seed(job.study_seed, job.task, job.seed, "attack", repr(epsilon))
+    result = attack.attack(model, x, target, objective, ball, seed)
     return ball.project(observations.x, result.x.double()), result
+
+
+def _truth(observations: Observations) -> Tensor:
+    """Return labels or true thetas, first dimension n + m; NaN for the m real observations."""
+    target = observations.target
+    unknown = len(observations.x) - observations.tests
+    if unknown == 0:
+        return target
+    return torch.cat([target, target.new_full((unknown, *target.shape[1:]), torch.nan)])
+
+
+def _single(target: Tensor) -> Tensor:
+    """Return thetas in the precision of the attacked model; labels stay whole numbers."""
+    return target.float() if target.is_floating_point() else target

@@ -12,33 +12,60 @@ from certibayes.bnn.base import WeightInference
 from certibayes.config.jobs import Job, ModelJob
 from certibayes.defenses.base import Defense
 from certibayes.estimators.build import build_estimator
-from certibayes.io import load_weights
+from certibayes.io import MANIFEST, WEIGHTS, load_weights
 from certibayes.layout import Layout
 from certibayes.seeding import generator
 from certibayes.stages.data import load_scale
-from certibayes.tasks.base import ClassificationTask, PosteriorTask, Task
+from certibayes.tasks.base import ClassificationTask, PosteriorTask, Restorable, Task, ThetaTask
 
 SAMPLES = "samples."
 INFERENCE = "inference."
 
 
 def build_task(job: Job) -> Task:
-    """Return the job's task."""
+    """Return the job's task; it may need more before it simulates, see `build_simulator`."""
     task: Task = registry.load("task", job.task_spec.kind)(job.task_spec)
     return task
 
 
-def build_network(job: ModelJob, task: Task) -> nn.Module:
-    """Return the job's estimator or network with fresh weights, seeded by the job."""
+def build_simulator(job: Job, layout: Layout) -> Task:
+    """Return the job's task ready to simulate: with its decoder, if it needs one.
+
+    Raises:
+        FileNotFoundError: if the decoder has not been trained.
+        WeightsError: if the decoder is not the one that its manifest records.
+    """
+    task = build_task(job)
+    if job.task_spec.needs_decoder:
+        assert isinstance(task, Restorable)
+        task.restore(layout.decoder(job))
+    if isinstance(task, PosteriorTask):
+        task.prepare()
+    return task
+
+
+def simulator_files(job: Job, layout: Layout) -> list[Path]:
+    """Return the files that pairs are made from: a decoder, files of the user's."""
+    folder = layout.decoder(job)
+    decoder = [folder / WEIGHTS, folder / MANIFEST] if job.task_spec.needs_decoder else []
+    return [*decoder, *(Path(path) for path in job.task_spec.inputs)]
+
+
+def build_network(job: ModelJob, layout: Layout, task: Task) -> nn.Module:
+    """Return the job's estimator or network with fresh weights, seeded by the job.
+
+    The features of x are counted in the stored units: a user's simulator need not run again.
+    """
     spec = job.model_spec
+    x_dim = len(load_scale(layout, job).feature_std)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator(job.study_seed, job.task, job.seed, "weights").initial_seed())
         if spec.estimator is not None:
-            assert isinstance(task, PosteriorTask)
-            return build_estimator(spec.estimator, task)
+            assert isinstance(task, ThetaTask)
+            return build_estimator(spec.estimator, task, x_dim)
         assert spec.network is not None
         assert isinstance(task, ClassificationTask)
-        return registry.load("network", spec.network.kind)(spec.network, task.x_dim, task.classes)
+        return registry.load("network", spec.network.kind)(spec.network, x_dim, task.classes)
 
 
 def build_inference(job: ModelJob, network: nn.Module) -> WeightInference:
@@ -69,7 +96,7 @@ def load_inference_state(folder: Path) -> dict[str, Tensor]:
 
 def load_model(job: ModelJob, layout: Layout, task: Task) -> nn.Module:
     """Return q(y | x) as trained: an estimator, or the predictive of the stored weight samples."""
-    network = build_network(job, task)
+    network = build_network(job, layout, task)
     state, _ = load_weights(layout.weights(job))
     inference = build_inference(job, network)
     inference.load_state_dict(_with_prefix(state, INFERENCE))

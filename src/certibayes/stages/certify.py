@@ -54,7 +54,8 @@ def run(job: CertifyJob, layout: Layout, code: str) -> None:
             _finished(job, layout, run, certificate, prepared, epsilon) for epsilon in epsilons
         ]
         arrays = {name: np.stack([result[name] for result in found]) for name in found[0]}
-        _require_monotone(arrays)
+        if _bounds_grow(job):
+            _require_monotone(arrays)
         comparison = _comparison(job, run, prepared)
         save_arrays(
             folder / "certificate.npz", {"epsilons": np.array(epsilons)} | arrays | comparison
@@ -86,6 +87,12 @@ def _finished(
     run.metrics(_metrics(arrays), step=grid.epsilons.index(epsilon))
     run.stop_if_asked()
     return arrays
+
+
+def _bounds_grow(job: CertifyJob) -> bool:
+    """Tell whether the bounds are intervals; linear ones have slopes that depend on the radius."""
+    spec = job.certificate_spec
+    return not isinstance(spec, PosteriorShift) or spec.bounds == "interval"
 
 
 def _require_monotone(arrays: dict[str, np.ndarray]) -> None:

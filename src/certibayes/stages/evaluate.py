@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from certibayes.attempt import attempt
+from certibayes.config.attacks import Search
 from certibayes.config.jobs import EvaluateJob
 from certibayes.io import atomic, read_json, save_arrays
 from certibayes.layout import Layout
@@ -70,8 +71,9 @@ def _meta(job: EvaluateJob) -> np.ndarray:
     for name, spec in job.attacks.items():
         meta[name] |= {
             "objective": spec.objective,
-            "points": spec.points,
+            "points": spec.points if isinstance(spec, Search) else None,
             "selection_draws": spec.selection_draws,
+            "mask": spec.mask,
         }
     return np.array(json.dumps(meta))
 
@@ -94,4 +96,5 @@ def _metrics(table: pd.DataFrame) -> dict[str, float]:
 _IDENTIFYING = (
     *("budget", "seed", "epsilon", "observations", "features", "inactive_features"),
     *("tau", "confidence", "draws", "nll_pairs"),
+    *("reference_observations", "reference_draws"),
 )

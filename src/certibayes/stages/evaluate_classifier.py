@@ -15,7 +15,7 @@ from certibayes.metrics.calibration import expected_calibration_error
 from certibayes.metrics.nll import negative_log_likelihood
 from certibayes.stages.attack_files import StoredAttack, stored_attacks
 from certibayes.stages.certificate_files import StoredCertificate, stored_certificates
-from certibayes.stages.findings import Findings, Value, perturbation_columns
+from certibayes.stages.findings import Findings, Value, attack_columns, perturbation_columns
 from certibayes.stages.observations import Observations, ball_of, load_observations
 from certibayes.tasks.base import Task
 
@@ -78,8 +78,7 @@ def _add_attack(
         "attack",
         attack.name,
         attack.spec.kind,
-        **perturbation_columns(attack.spec.perturbation, attack.epsilon),
-        objective=attack.spec.objective,
+        **attack_columns(attack.spec, attack.epsilon),
         observations=observations.tests,
         nll_clean=clean_nll,
         **_quality(job, probabilities, observations.target, right),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,14 +16,16 @@ from certibayes.metrics.total_variation import total_variation_estimate
 from certibayes.seeding import derive_seed, generator
 from certibayes.stages.attack_files import StoredAttack, stored_attacks
 from certibayes.stages.data import load_reference
+from certibayes.stages.evaluate_observed import add_observed
+from certibayes.stages.evaluate_reference import reference_columns
 from certibayes.stages.evaluate_shift import add_certificates, exact_shift
 from certibayes.stages.findings import (
     Findings,
-    perturbation_columns,
+    attack_columns,
     quantiles,
 )
 from certibayes.stages.observations import load_observations
-from certibayes.tasks.base import PosteriorTask, Task
+from certibayes.tasks.base import Task, ThetaTask
 
 LEVELS = torch.linspace(0, 1, 101, dtype=torch.float64)
 LEVEL_90 = 90
@@ -38,7 +39,7 @@ def evaluate_posterior(job: EvaluateJob, layout: Layout, task: Task, model: nn.M
     Divergences are reported on fresh draws, never on those that selected an attack's point.
     """
     assert isinstance(model, Estimator)
-    assert isinstance(task, PosteriorTask)
+    assert isinstance(task, ThetaTask)
     findings = Findings()
     clean = _Clean(job, layout, model)
     _add_clean(findings, job, layout, task, model, clean)
@@ -46,7 +47,7 @@ def evaluate_posterior(job: EvaluateJob, layout: Layout, task: Task, model: nn.M
     for attack in attacks:
         _add_attack(findings, job, layout, task, model, clean, attack)
     add_certificates(findings, job, layout, task, model, attacks)
-    _add_observed(findings, job, layout, task, model, attacks)
+    add_observed(findings, job, layout, task, model, attacks)
     return findings
 
 
@@ -71,7 +72,7 @@ def _add_clean(
     findings: Findings,
     job: EvaluateJob,
     layout: Layout,
-    task: PosteriorTask,
+    task: ThetaTask,
     model: Estimator,
     clean: _Clean,
 ) -> None:
@@ -95,6 +96,7 @@ def _add_clean(
         coverage_area=coverage.area,
         coverage_90=float(coverage.coverage[LEVEL_90]),
         c2st=_c2st(job, task, clean),
+        **reference_columns(findings, job, model),
     )
 
 
@@ -112,7 +114,7 @@ def _add_coverage(findings: Findings, method: str, epsilon: float, coverage: Cov
     ]
 
 
-def _c2st(job: EvaluateJob, task: PosteriorTask, clean: _Clean) -> float | None:
+def _c2st(job: EvaluateJob, task: ThetaTask, clean: _Clean) -> float | None:
     """Return the mean over observations of the accuracy against exact posterior draws."""
     exact = task.exact_posterior(clean.x)
     if exact is None:
@@ -132,7 +134,7 @@ def _add_attack(
     findings: Findings,
     job: EvaluateJob,
     layout: Layout,
-    task: PosteriorTask,
+    task: ThetaTask,
     model: Estimator,
     clean: _Clean,
     attack: StoredAttack,
@@ -146,12 +148,14 @@ def _add_attack(
     forward = monte_carlo_kl(clean.log_prob, common)
     reverse = monte_carlo_kl(attacked_log_prob, clean.posterior.log_prob(theta))
     variation = total_variation_estimate(clean.log_prob, common)
+    at_truth = attacked.log_prob(clean.target)
     coverage = _coverage(job, attacked, clean.target, attacked_log_prob)
     _add_coverage(findings, attack.name, attack.epsilon, coverage)
     findings.add_items(
         attack.key,
         {
             "selected": attack.selected[: clean.tests],
+            "nll": -at_truth,
             "total_variation": variation.mean,
             "forward_kl": forward.mean,
             "forward_kl_se": forward.standard_error,
@@ -159,16 +163,14 @@ def _add_attack(
             "reverse_kl_se": reverse.standard_error,
         },
     )
-    grid = attack.spec.perturbation
     findings.add_row(
         job,
         "attack",
         attack.name,
         attack.spec.kind,
-        **perturbation_columns(grid, attack.epsilon),
-        objective=attack.spec.objective,
+        **attack_columns(attack.spec, attack.epsilon),
         observations=clean.tests,
-        nll=float(negative_log_likelihood(attacked.log_prob(clean.target)).mean),
+        nll=float(negative_log_likelihood(at_truth).mean),
         nll_pairs=clean.tests,
         nll_clean=float(negative_log_likelihood(clean.posterior.log_prob(clean.target)).mean),
         coverage_area=coverage.area,
@@ -176,32 +178,8 @@ def _add_attack(
         **quantiles("forward_kl", forward.mean),
         **quantiles("reverse_kl", reverse.mean),
         **quantiles("total_variation", variation.mean),
-        exact_total_variation=exact_shift(job, layout, task, grid.at(attack.epsilon)),
+        exact_total_variation=exact_shift(
+            job, layout, task, attack.spec.perturbation.at(attack.epsilon)
+        ),
         draws=job.evaluation.report_draws,
     )
-
-
-def _add_observed(
-    findings: Findings,
-    job: EvaluateJob,
-    layout: Layout,
-    task: PosteriorTask,
-    model: Estimator,
-    attacks: list[StoredAttack],
-) -> None:
-    """Add draws of theta at the first real observation, clean and attacked."""
-    findings.posterior["names"] = torch.zeros(0).numpy()
-    observed = load_reference(layout, job).observed
-    if len(observed) == 0:
-        return
-    findings.posterior["names"] = np.array(task.theta_names)
-    reference = task.reference_moments()
-    if reference is not None:
-        findings.posterior["reference_mean"] = reference[0].numpy()
-        findings.posterior["reference_sd"] = reference[1].numpy()
-    inputs = {"clean": observed[:1]}
-    inputs |= {attack.key: attack.x[-len(observed) :][:1] for attack in attacks}
-    for key, x in inputs.items():
-        draws = model(x).draw(job.evaluation.report_draws, _source(job, "observed"))
-        findings.posterior[key] = draws[:, 0].numpy()
-        findings.posterior[f"x/{key}"] = x[0].numpy()

@@ -26,11 +26,11 @@ from certibayes.stages.findings import (
     quantiles,
 )
 from certibayes.stages.observations import ball_of
-from certibayes.tasks.base import PosteriorTask
+from certibayes.tasks.base import ThetaTask
 
 
 def exact_shift(
-    job: EvaluateJob, layout: Layout, task: PosteriorTask, at: PerturbationAt
+    job: EvaluateJob, layout: Layout, task: ThetaTask, at: PerturbationAt
 ) -> float | None:
     """Return the exact posterior's own worst total variation over the ball, where it is known."""
     shift = task.worst_case_shift(ball_of(layout, job, task, at))
@@ -41,7 +41,7 @@ def add_certificates(
     findings: Findings,
     job: EvaluateJob,
     layout: Layout,
-    task: PosteriorTask,
+    task: ThetaTask,
     model: Estimator,
     attacks: list[StoredAttack],
 ) -> None:

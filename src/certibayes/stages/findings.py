@@ -9,6 +9,7 @@ import pandas as pd
 from torch import Tensor
 
 from certibayes.columns import COLUMNS
+from certibayes.config.attacks import Attack
 from certibayes.config.jobs import EvaluateJob
 from certibayes.config.threat import PerturbationGrid
 
@@ -27,7 +28,7 @@ class Findings:
             certificate.
         items: per-observation arrays, keys "attack/<name>/<epsilon>/<quantity>" and alike.
         coverage: (method, epsilon, level, coverage).
-        posterior: draws of theta at real observations, clean and attacked.
+        posterior: draws of theta at real observations, clean and attacked, and predicted series.
     """
 
     rows: list[dict[str, Value]] = field(default_factory=list)
@@ -75,6 +76,16 @@ class Findings:
 def perturbation_columns(grid: PerturbationGrid, epsilon: float) -> dict[str, Value]:
     """Return the columns that state a perturbation's size."""
     return {"norm": grid.norm, "unit": grid.unit, "epsilon": epsilon}
+
+
+def attack_columns(spec: Attack, epsilon: float) -> dict[str, Value]:
+    """Return the columns that state what an attack maximizes, where, and how far it may go.
+
+    `mask` lists the features that may be perturbed, e.g. "[0, 3]"; None = all.
+    """
+    mask = None if spec.mask is None else str(list(spec.mask))
+    ball = perturbation_columns(spec.perturbation, epsilon)
+    return {**ball, "objective": spec.objective, "mask": mask}
 
 
 def quantiles(name: str, values: Tensor) -> dict[str, Value]:

@@ -14,6 +14,7 @@ from certibayes.config.jobs import ModelJob
 from certibayes.estimators.base import Estimator
 from certibayes.io import read_json, save_weights
 from certibayes.layout import Layout
+from certibayes.rows import Pairs
 from certibayes.seeding import derive_seed, generator
 from certibayes.stages.building import (
     build_defense,
@@ -23,7 +24,8 @@ from certibayes.stages.building import (
     load_inference_state,
     weights_of,
 )
-from certibayes.stages.data import Rows, load_rows, shard_files
+from certibayes.stages.data import shard_files
+from certibayes.stages.training_rows import load_rows
 from certibayes.training import FitResult, Report, fit
 
 log = logging.getLogger(__name__)
@@ -46,7 +48,7 @@ def fit_job(stage: str, job: ModelJob, layout: Layout, code: str, base: Path | N
     seeds = (job.study_seed, job.task, job.model, job.defense, job.seed)
     with attempt(stage, job, code, layout, inputs=inputs, outputs=folder) as run:
         rows, held_out = load_rows(layout, job)
-        network = build_network(job, task)
+        network = build_network(job, layout, task)
         defense = build_defense(job, layout, task)
         inference = _start(job, network, rows, base)
         if base is None:
@@ -82,9 +84,9 @@ def _reporter(run: Attempt) -> Report:
     return report
 
 
-def _start(job: ModelJob, network: nn.Module, rows: Rows, base: Path | None) -> WeightInference:
+def _start(job: ModelJob, network: nn.Module, rows: Pairs, base: Path | None) -> WeightInference:
     if isinstance(network, Estimator):
-        network.fit_standardization(rows.target, rows.x)
+        network.fit_standardization(rows)
     inference = build_inference(job, network)
     if base is not None:
         inference.load_state_dict(load_inference_state(base))

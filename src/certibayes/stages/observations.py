@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from certibayes.config.errors import ConfigError
 from certibayes.config.jobs import ModelJob
 from certibayes.config.threat import PerturbationAt
 from certibayes.layout import Layout
@@ -37,13 +38,13 @@ def load_observations(layout: Layout, job: ModelJob, count: int) -> Observations
     """Return the first `count` test observations and all real ones.
 
     Raises:
-        ValueError: if fewer test simulations succeeded.
+        ConfigError: if fewer test pairs of the task are valid.
     """
     reference = load_reference(layout, job)
     if len(reference.x) < count:
-        raise ValueError(
-            f"observations: got {count}; allowed: at most {len(reference.x)}, the test pairs of "
-            f"{job.task} whose simulation did not fail"
+        raise ConfigError(
+            f"evaluation.observations: got {count}; allowed: at most {len(reference.x)}, the test "
+            f"pairs that are valid, unless tasks.{job.task}.test_pairs is more"
         )
     x = torch.cat([reference.x[:count], reference.observed])
     return Observations(x, reference.target[:count])

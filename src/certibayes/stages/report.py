@@ -6,6 +6,8 @@ from certibayes.attempt import attempt
 from certibayes.config.jobs import ReportJob
 from certibayes.layout import Layout
 from certibayes.report import figures, invariants, summary, table
+from certibayes.report.simulations import read_simulations
+from certibayes.stages.failures import FAILURES
 
 
 def run(job: ReportJob, layout: Layout, code: str) -> None:
@@ -16,9 +18,11 @@ def run(job: ReportJob, layout: Layout, code: str) -> None:
         for folder in folders
         for name in ("metrics.csv", "items.npz", "coverage.csv", "posterior.npz")
     ]
+    references = {layout.reference(model): None for model in job.models}
+    counts = [reference / FAILURES for reference in references]
     written = ("summary.csv", "invariants.json", layout.report.name)
     with attempt(
-        "report", job, code, layout, inputs=inputs, outputs=layout.root, parts=written
+        "report", job, code, layout, inputs=[*inputs, *counts], outputs=layout.root, parts=written
     ) as run:
         collected = summary.collect(folders)
         found = invariants.check(folders)
@@ -27,6 +31,7 @@ def run(job: ReportJob, layout: Layout, code: str) -> None:
             run.artifact(path)
         table.write_html(collected, layout.report / "summary.html")
         summary.write(collected, layout.root / "summary.csv")
+        summary.write(read_simulations(counts), layout.report / "simulations.csv")
         invariants.write(found, layout.root / "invariants.json")
         run.artifact(layout.root / "summary.csv")
         run.finished(

@@ -22,15 +22,17 @@ class Digits(ClassificationTask):
     classes = 10
     clip = (0.0, 1.0)
 
-    def training_set(self) -> tuple[Tensor, Tensor]:
+    def training_set(self, rows: slice | None = None) -> tuple[Tensor, Tensor]:
         """Return labels y, shape (1297,), int64, and pixels x, shape (1297, 64), float64."""
         y, x = _load()
-        return y[:-TEST_IMAGES], x[:-TEST_IMAGES]
+        chosen = rows or slice(None)
+        return y[:-TEST_IMAGES][chosen], x[:-TEST_IMAGES][chosen]
 
-    def test_set(self) -> tuple[Tensor, Tensor]:
+    def test_set(self, rows: slice | None = None) -> tuple[Tensor, Tensor]:
         """Return labels y, shape (500,), int64, and pixels x, shape (500, 64), float64."""
         y, x = _load()
-        return y[-TEST_IMAGES:], x[-TEST_IMAGES:]
+        chosen = rows or slice(None)
+        return y[-TEST_IMAGES:][chosen], x[-TEST_IMAGES:][chosen]
 
 
 def _load() -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Lotka-Volterra populations in log space: a Dormand-Prince 5(4) pair with a step per trajectory.
+"""Lotka-Volterra populations in log space: a Dormand-Prince 5(4) pair, compiled.
 
 With a = log u and b = log v the system du/dt = (alpha - beta v) u, dv/dt = (delta u - gamma) v is
 da/dt = alpha - beta exp(b), db/dt = -gamma + delta exp(a): no population can reach zero or turn
@@ -7,21 +7,19 @@ negative, however deep the trough. Dormand and Prince (1980), J. Comput. Appl. M
 
 from __future__ import annotations
 
+import math
+
+import numba
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-STAGES = (
-    (1 / 5,),
-    (3 / 40, 9 / 40),
-    (44 / 45, -56 / 15, 32 / 9),
-    (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
-    (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
-    (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
-)
-ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
 FIRST_STEP = 1e-2
 SMALLEST_STEP = 1e-12
-CHUNK = 4096
+MAX_STEPS = 5_000
+
+Floats = NDArray[np.float64]
 
 
 def log_populations(
@@ -29,12 +27,11 @@ def log_populations(
     initial: Tensor,
     times: Tensor,
     tolerance: float = 1e-8,
-    max_steps: int = 5_000,
+    max_steps: int = MAX_STEPS,
 ) -> Tensor:
     """Return log populations (prey, predator) at given times, shape (n, 2, len(times)), float64.
 
-    Rows are solved in chunks of fixed size, too small for torch to split over threads: the result
-    does not depend on the number of threads.
+    Every trajectory has steps of its own and lands on every time: no row depends on another.
 
     Args:
         rates: alpha, beta, gamma, delta, shape (n, 4).
@@ -47,89 +44,108 @@ def log_populations(
         Log populations; a trajectory that fails (not finite, steps below 1e-12, too many steps) is
         NaN at all times.
     """
-    alpha, beta, gamma, delta = rates.double().unbind(1)
-    growth = torch.stack((alpha, -gamma))
-    coupling = torch.stack((-beta, delta))
-    start = initial.double().T.log()
-    paths = [
-        _integrate(g, c, s, times.double(), tolerance, max_steps)
-        for g, c, s in zip(*(z.split(CHUNK, 1) for z in (growth, coupling, start)), strict=True)
-    ]
-    path = torch.cat(paths, 2).permute(2, 0, 1)
-    failed = ~path.isfinite().flatten(1).all(1)
-    return path.masked_fill(failed[:, None, None], torch.nan)
+    start = initial.detach().double().log()
+    path = np.empty((len(rates), 2, len(times)))
+    _solve(
+        np.ascontiguousarray(rates.detach().double().numpy()),
+        np.ascontiguousarray(start.numpy()),
+        np.ascontiguousarray(times.double().numpy()),
+        tolerance,
+        max_steps,
+        path,
+    )
+    return torch.from_numpy(path)
 
 
-def _integrate(
-    growth: Tensor,
-    coupling: Tensor,
-    start: Tensor,
-    times: Tensor,
-    tolerance: float,
-    max_steps: int,
-) -> Tensor:
-    """Solve d state / dt = growth + coupling exp(swapped state); (2, n) to (2, len(times), n).
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _solve(
+    rates: Floats, start: Floats, times: Floats, tolerance: float, max_steps: int, path: Floats
+) -> None:
+    """Fill the path, shape (n, 2, len(times)), row by row."""
+    for row in range(len(rates)):
+        if not _trajectory(rates[row], start[row], times, tolerance, max_steps, path[row]):
+            path[row] = np.nan
 
-    Every trajectory has its own time and step and lands on every output time; trajectories that
-    ended are dropped from the batch once they make up an eighth of it.
-    """
-    n = start.shape[1]
-    path = start.new_full((2, len(times), n), torch.nan)
-    path[:, 0] = start
-    targets = torch.cat((times, times.new_full((1,), torch.inf)))
-    row = torch.arange(n)
-    target = torch.ones(n, dtype=torch.long)
-    time = times[0].expand(n)
-    step = start.new_full((n,), FIRST_STEP)
-    state, slope = start, _slope(growth, coupling, start)
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _trajectory(
+    rates: Floats, start: Floats, times: Floats, tolerance: float, max_steps: int, path: Floats
+) -> bool:
+    """Fill one path, shape (2, len(times)); tell whether the solution reached the last time."""
+    alpha, beta, gamma, delta = rates
+    a, b = start
+    path[0, 0], path[1, 0] = a, b
+    slope_a, slope_b = alpha - beta * math.exp(b), delta * math.exp(a) - gamma
+    time, step, target = times[0], FIRST_STEP, 1
     for _ in range(max_steps):
-        remaining = targets[target] - time
-        lands = step >= remaining
-        trial = torch.minimum(step, remaining)
-        new_state, new_slope, error = _attempt(growth, coupling, state, slope, trial)
-        size = 1 + torch.maximum(state.abs(), new_state.abs())
-        ratio = (error.abs() / (tolerance * size)).amax(0)
-        ratio = torch.where(ratio.isfinite(), ratio, torch.inf)
-        accepted = ratio <= 1
-        proposal = trial * (0.9 * ratio.pow(-0.2)).clamp(0.2, 5.0)
-        lands &= accepted
-        step = torch.where(lands, torch.maximum(step, proposal), proposal)
-        time = torch.where(lands, targets[target], torch.where(accepted, time + trial, time))
-        state = torch.where(accepted, new_state, state)
-        slope = torch.where(accepted, new_slope, slope)
-        path[:, target[lands], row[lands]] = state[:, lands]
-        target = target + lands
-        active = (target < len(times)) & (step >= SMALLEST_STEP)
-        count = int(active.sum())
-        if count == 0:
-            break
-        if count <= 0.875 * len(row):
-            row, target, time, step = (z[active] for z in (row, target, time, step))
-            growth, coupling, state, slope = (
-                z[:, active] for z in (growth, coupling, state, slope)
-            )
-    return path
+        if target == len(times):
+            return True
+        lands = step >= times[target] - time
+        trial = times[target] - time if lands else step
+        new_a, new_b, new_slope_a, new_slope_b, error = _attempt(
+            alpha, beta, gamma, delta, a, b, slope_a, slope_b, trial
+        )
+        ratio = error / tolerance
+        proposal = 0.2 * trial
+        if ratio < np.inf:
+            proposal = trial * min(max(0.9 * max(ratio, 1e-10) ** -0.2, 0.2), 5.0)
+        if ratio <= 1.0:
+            a, b, slope_a, slope_b = new_a, new_b, new_slope_a, new_slope_b
+            if lands:
+                time = times[target]
+                path[0, target], path[1, target] = a, b
+                target += 1
+                proposal = max(step, proposal)
+            else:
+                time += trial
+        step = proposal
+        if step < SMALLEST_STEP:
+            return False
+    return target == len(times)
 
 
-def _slope(growth: Tensor, coupling: Tensor, state: Tensor) -> Tensor:
-    return torch.addcmul(growth, coupling, state.flip(0).exp())
-
-
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _attempt(
-    growth: Tensor, coupling: Tensor, state: Tensor, slope: Tensor, step: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the state after one step, its slope (the next first stage) and the error estimate."""
-    slopes = [slope]
-    moved = state
-    for weights in STAGES:
-        moved = torch.addcmul(state, step, _combine(weights, slopes))
-        slopes.append(_slope(growth, coupling, moved))
-    return moved, slopes[-1], step * _combine(ERROR, slopes)
-
-
-def _combine(weights: tuple[float, ...], slopes: list[Tensor]) -> Tensor:
-    total = weights[0] * slopes[0]
-    for weight, slope in zip(weights[1:], slopes[1:], strict=True):
-        if weight:
-            total.add_(slope, alpha=weight)
-    return total
+    alpha: float,
+    beta: float,
+    gamma: float,
+    delta: float,
+    a: float,
+    b: float,
+    a1: float,
+    b1: float,
+    h: float,
+) -> tuple[float, float, float, float, float]:
+    """Return the state after a step h, its slope (the next first stage) and the relative error."""
+    p = a + h * (a1 / 5)
+    q = b + h * (b1 / 5)
+    a2, b2 = alpha - beta * math.exp(q), delta * math.exp(p) - gamma
+    p = a + h * (3 / 40 * a1 + 9 / 40 * a2)
+    q = b + h * (3 / 40 * b1 + 9 / 40 * b2)
+    a3, b3 = alpha - beta * math.exp(q), delta * math.exp(p) - gamma
+    p = a + h * (44 / 45 * a1 - 56 / 15 * a2 + 32 / 9 * a3)
+    q = b + h * (44 / 45 * b1 - 56 / 15 * b2 + 32 / 9 * b3)
+    a4, b4 = alpha - beta * math.exp(q), delta * math.exp(p) - gamma
+    p = a + h * (19372 / 6561 * a1 - 25360 / 2187 * a2 + 64448 / 6561 * a3 - 212 / 729 * a4)
+    q = b + h * (19372 / 6561 * b1 - 25360 / 2187 * b2 + 64448 / 6561 * b3 - 212 / 729 * b4)
+    a5, b5 = alpha - beta * math.exp(q), delta * math.exp(p) - gamma
+    p = a + h * (
+        9017 / 3168 * a1 - 355 / 33 * a2 + 46732 / 5247 * a3 + 49 / 176 * a4 - 5103 / 18656 * a5
+    )
+    q = b + h * (
+        9017 / 3168 * b1 - 355 / 33 * b2 + 46732 / 5247 * b3 + 49 / 176 * b4 - 5103 / 18656 * b5
+    )
+    a6, b6 = alpha - beta * math.exp(q), delta * math.exp(p) - gamma
+    p = a + h * (35 / 384 * a1 + 500 / 1113 * a3 + 125 / 192 * a4 - 2187 / 6784 * a5 + 11 / 84 * a6)
+    q = b + h * (35 / 384 * b1 + 500 / 1113 * b3 + 125 / 192 * b4 - 2187 / 6784 * b5 + 11 / 84 * b6)
+    a7, b7 = alpha - beta * math.exp(q), delta * math.exp(p) - gamma
+    error_a = 71 / 57600 * a1 - 71 / 16695 * a3 + 71 / 1920 * a4
+    error_a += -17253 / 339200 * a5 + 22 / 525 * a6 - a7 / 40
+    error_b = 71 / 57600 * b1 - 71 / 16695 * b3 + 71 / 1920 * b4
+    error_b += -17253 / 339200 * b5 + 22 / 525 * b6 - b7 / 40
+    relative_a = abs(h * error_a) / (1.0 + max(abs(a), abs(p)))
+    relative_b = abs(h * error_b) / (1.0 + max(abs(b), abs(q)))
+    error = relative_a if relative_a > relative_b else relative_b
+    if not (relative_a < np.inf and relative_b < np.inf):
+        error = np.inf
+    return p, q, a7, b7, error

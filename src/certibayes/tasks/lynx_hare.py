@@ -6,6 +6,7 @@ import csv
 import json
 from importlib.resources import files
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Normal
@@ -14,8 +15,10 @@ from certibayes.config.tasks import TaskSpec
 from certibayes.tasks.base import PosteriorTask
 from certibayes.tasks.lotka_volterra_ode import log_populations
 from certibayes.tasks.lynx_hare_prior import LynxHarePrior
+from certibayes.tasks.traces import Traces
 
 YEARS = 21
+FIRST_YEAR = 1900
 
 
 class LynxHare(PosteriorTask):
@@ -39,6 +42,9 @@ class LynxHare(PosteriorTask):
         "lynx_0",
         "sigma_hare",
         "sigma_lynx",
+    )
+    x_names = tuple(
+        f"{animal} {FIRST_YEAR + year}" for animal in ("hare", "lynx") for year in range(YEARS)
     )
 
     def __init__(self, spec: TaskSpec) -> None:
@@ -88,6 +94,18 @@ class LynxHare(PosteriorTask):
         counts = [float(row[animal]) for animal in ("hare", "lynx") for row in rows]
         return torch.tensor([counts], dtype=torch.float64).log()
 
+    def observed_names(self) -> tuple[str, ...]:
+        """Return the years of the one series."""
+        return (f"{FIRST_YEAR}-{FIRST_YEAR + YEARS - 1}",)
+
+    def recordings(self) -> Traces:
+        """Return the counts of both animals, in thousands of pelts, shape (1, 2, 21)."""
+        return _counts(self.observed())
+
+    def traces(self, theta: Tensor, observation: int, generator: torch.Generator) -> Traces:
+        """Simulate noisy counts, in thousands of pelts, shape (n, 2, 21)."""
+        return _counts(self.simulate(theta, generator))
+
     def reference_moments(self) -> tuple[Tensor, Tensor]:
         """Return posterior mean and std at the real series, each (8,), float64.
 
@@ -97,6 +115,12 @@ class LynxHare(PosteriorTask):
         stored = json.loads(source.read_text(encoding="utf-8"))
         mean, std = (torch.tensor(stored[name], dtype=torch.float64) for name in ("mean", "std"))
         return mean, std
+
+
+def _counts(x: Tensor) -> Traces:
+    years = np.arange(FIRST_YEAR, FIRST_YEAR + YEARS, dtype=np.float64)
+    labels = ("hare (thousand pelts)", "lynx (thousand pelts)")
+    return Traces(years, x.exp().view(-1, 2, YEARS).numpy(), "year", labels)
 
 
 def _noise_scale(theta: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from certibayes.config.jobs import (
     attack_job,
     base_models,
     certify_job,
+    decoder_job,
     gather_jobs,
     model_job,
     model_jobs,
@@ -22,7 +23,7 @@ from certibayes.config.jobs import (
     simulate_job,
 )
 from certibayes.digest import code_digest
-from certibayes.layout import MODEL, REFERENCE, SHARD, Layout
+from certibayes.layout import DECODER, MODEL, REFERENCE, SHARD, Layout
 
 TRACKING_VARIABLE = "CERTIBAYES_TRACKING"
 TRACKING_OUT: Any = {"tracking": True, "models": {"__all__": {"tracking"}}}
@@ -34,8 +35,8 @@ class Plan:
     Attributes:
         root: the study's folder, `results/<study>`.
         logs: folder of its log and benchmark files.
-        shard, reference, model: path patterns with wildcards, below `root`.
-        shard_logs, reference_logs, model_logs: the same below `logs`.
+        decoder, shard, reference, model: path patterns with wildcards, below `root`.
+        decoder_logs, shard_logs, reference_logs, model_logs: the same below `logs`.
     """
 
     def __init__(self, study: Study) -> None:
@@ -43,6 +44,7 @@ class Plan:
         self.root = f"results/{study.study}"
         self.logs = f"logs/{study.study}"
         self.layout = Layout(Path(self.root))
+        self.decoder, self.decoder_logs = f"{self.root}/{DECODER}", f"{self.logs}/{DECODER}"
         self.shard, self.shard_logs = f"{self.root}/{SHARD}", f"{self.logs}/{SHARD}"
         self.reference = f"{self.root}/{REFERENCE}"
         self.reference_logs = f"{self.logs}/{REFERENCE}"
@@ -69,6 +71,8 @@ class Plan:
             return report_job(self.study)
         if rule == "simulate":
             return simulate_job(self.study, self._gather(wildcards).task, int(wildcards.shard))
+        if rule == "decoder":
+            return decoder_job(self.study, self._gather(wildcards).task)
         if rule == "gather":
             return self._gather(wildcards)
         if rule == "train":
@@ -82,24 +86,29 @@ class Plan:
             return certify_job(model, _name(model.certificates, wildcards.certificate))
         return model
 
-    def task_shards(self, wildcards: Any) -> list[str]:
-        """Return the files of all shards of a task."""
+    def simulate_inputs(self, wildcards: Any) -> list[str]:
+        """Return the files that a task's pairs are made from: a decoder, files of the user's."""
         job = self._gather(wildcards)
-        return self._shard_files(job, job.shards)
+        decoder = self._weights(self.layout.decoder(job)) if job.task_spec.needs_decoder else []
+        return [*decoder, *job.task_spec.inputs]
+
+    def task_shards(self, wildcards: Any) -> list[str]:
+        """Return the counts of failed simulations of all shards of a task."""
+        job = self._gather(wildcards)
+        return self._shard_files(job, job.shards, ("failures.json",))
 
     def model_shards(self, wildcards: Any) -> list[str]:
         """Return the files of the shards that a model's budget needs."""
         job = self._gather(wildcards)
-        return self._shard_files(job, job.task_spec.shards(int(wildcards.budget)))
+        shards = job.task_spec.shards(int(wildcards.budget))
+        return self._shard_files(job, shards, ("x.npy", "target.npy", "valid.npy"))
 
     def base_weights(self, wildcards: Any) -> list[str]:
         """Return the files of the undefended model that retraining starts from, if it does."""
         if not _find(self._models, wildcards).defense_spec.warm_start:
             return []
         base = _find(self._bases, wildcards, defense="none")
-        return [
-            f"{self.layout.weights(base)}/{n}" for n in ("weights.safetensors", "manifest.json")
-        ]
+        return self._weights(self.layout.weights(base))
 
     def findings(self, wildcards: Any) -> list[str]:
         """Return the files of all attacks and certificates of a model."""
@@ -115,8 +124,8 @@ class Plan:
         return [f"{self.layout.evaluate(job)}/{file}" for job in self._models.values()]
 
     def references(self) -> list[str]:
-        """Return the test pairs of every task."""
-        return [f"{self.layout.reference(job)}/test.npz" for job in self._gathers.values()]
+        """Return the counts of failed simulations of every task."""
+        return [f"{self.layout.reference(job)}/failures.json" for job in self._gathers.values()]
 
     def _slice(self, rule: str, wildcards: Any) -> str:
         return self.job(rule, wildcards).model_dump_json(exclude=TRACKING_OUT)
@@ -127,8 +136,10 @@ class Plan:
     def _gather(self, wildcards: Any) -> Any:
         return self._gathers[_name(self._gathers, wildcards.task)]
 
-    def _shard_files(self, job: Job, shards: int) -> list[str]:
-        names = ("x.npy", "target.npy", "valid.npy")
+    def _weights(self, folder: Path) -> list[str]:
+        return [f"{folder}/{name}" for name in ("weights.safetensors", "manifest.json")]
+
+    def _shard_files(self, job: Job, shards: int, names: tuple[str, ...]) -> list[str]:
         return [
             f"{self.layout.shard(job, shard)}/{name}" for shard in range(shards) for name in names
         ]

@@ -15,6 +15,7 @@ from certibayes.workflow.plan import TRACKING_VARIABLE, Plan
 
 DEFAULT = "config.yaml"
 SOURCE_VARIABLE = "CERTIBAYES_SOURCE"
+DATA_VARIABLE = "CERTIBAYES_DATA"
 
 
 def prepare_environment(basedir: str | Path) -> None:
@@ -31,7 +32,8 @@ def load_plan(
 ) -> tuple[Path, Plan]:
     """Return the study file that Snakemake was given (default `config.yaml`) and its plan.
 
-    Jobs find the tracking settings in the environment: as a param they would re-run everything.
+    Jobs find the tracking settings and the folder of data sets in the environment: as params they
+    would re-run everything.
 
     Args:
         basedir: folder of the Snakefile.
@@ -56,4 +58,15 @@ def load_plan(
             f"--config: got {', '.join(overrides)}; allowed: nothing, a study is its file"
         )
     os.environ[TRACKING_VARIABLE] = study.tracking.model_dump_json()
+    _set_data_root(study.data_root)
     return path, Plan(study)
+
+
+def _set_data_root(named: str | None) -> None:
+    """Tell jobs the study's folder of data sets, unless the environment names one already."""
+    if named is None or os.environ.get(DATA_VARIABLE):
+        return
+    root = Path(named).resolve()
+    if not root.is_dir():
+        raise WorkflowError(f"data_root: got {named!r}, which is {root}; allowed: a folder")
+    os.environ[DATA_VARIABLE] = str(root)

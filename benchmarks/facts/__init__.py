@@ -1,0 +1,1 @@
+"""Sections of docs/simulator_facts.md, one module each."""

@@ -1,0 +1,88 @@
+"""What iterated gradient attacks share: restarts, fresh draws, step sizes, judged iterates."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+
+from torch import Tensor
+
+from certibayes.attacks.base import Attack, AttackResult, ConditionalModel, Objective, Target
+from certibayes.attacks.candidates import Best, noise_points
+from certibayes.attacks.gradients import input_gradient
+from certibayes.config import attacks as specs
+from certibayes.seeding import generator
+from certibayes.threat import Ball
+
+Step = Callable[[Tensor, Tensor, float], Tensor]
+"""Maps an iterate, the gradient there (both (batch, x_dim)) and a step size to the next iterate."""
+
+
+class GradientAscent(Attack):
+    """x' <- step(x', grad objective(x'), size_t), the best iterate per item kept.
+
+    Restart i starts from noise point i, never from x, where the gradient of a divergence is zero.
+    size_t decays from `step_size` to `final_step` (fractions of the radius) by a cosine. Every
+    step has `gradient_draws` fresh draws; candidates are judged on `selection_draws` fixed ones.
+    Candidates are x, the noise points and the iterates, so with at least as many points, as many
+    selection draws and the same seed, it is never below `noise`. Restart i depends on (seed, i)
+    alone, so more restarts or points are never worse.
+    """
+
+    def __init__(self, spec: specs.GradientAscent) -> None:
+        self.spec = spec
+
+    @abstractmethod
+    def stepper(self, x: Tensor, ball: Ball) -> Step:
+        """Return the step of one restart; it may remember earlier gradients.
+
+        Args:
+            x: clean observations, shape (batch, x_dim).
+            ball: the set that every iterate stays in.
+        """
+
+    def attack(
+        self,
+        model: ConditionalModel,
+        x: Tensor,
+        target: Target,
+        objective: Objective,
+        ball: Ball,
+        seed: int,
+    ) -> AttackResult:
+        """Ascend from every restart; see `Attack.attack`. Gradients reach x' alone, no weight.
+
+        Raises:
+            ValueError: if an x lies outside the clip range.
+        """
+        spec = self.spec
+        ball.require_inside_clip(x)
+        x = x.detach()
+        best = Best(model, x, target, objective, spec.selection_draws, seed)
+        if not bool((ball.radius > 0).any()):
+            return best.result(steps=0)
+        points = noise_points(x, ball, max(spec.points, spec.restarts), seed)
+        for point in points:
+            best.offer(point)
+        for restart in range(spec.restarts):
+            iterate = points[restart]
+            step_from = self.stepper(x, ball)
+            for step in range(spec.steps):
+                draws = generator(seed, "gradient", restart, step)
+                prepared = objective.prepare(best.clean, target, spec.gradient_draws, draws)
+                gradient = input_gradient(model, prepared, iterate)
+                iterate = step_from(iterate, gradient, self._step_size(step))
+                if self._judges(step):
+                    best.offer(iterate)
+        return best.result(spec.steps)
+
+    def _step_size(self, step: int) -> float:
+        """Return the size of one step, as a fraction of the radius."""
+        progress = step / max(self.spec.steps - 1, 1)
+        share = 0.5 * (1 + math.cos(math.pi * progress))
+        return self.spec.final_step + (self.spec.step_size - self.spec.final_step) * share
+
+    def _judges(self, step: int) -> bool:
+        every = self.spec.selection_every
+        return step + 1 == self.spec.steps or (every > 0 and (step + 1) % every == 0)

@@ -1,0 +1,30 @@
+"""What a way of bounding the shift of a posterior finds at one radius."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from certibayes.metrics.standard_error import Estimate
+
+RELATIVE_ROUNDING = 1e-8
+
+
+@dataclass(frozen=True)
+class ShiftBounds:
+    """Bounds over a ball, all of shape (batch,), float64.
+
+    Attributes:
+        upper: bound of the total variation, with the confidence that was asked for.
+        mean: the same before the width that the confidence adds.
+        comparison: bound of an attack's mean term on the comparison draws, a matter of algebra.
+        comparison_kl: bound of an attack's mean log ratio on the same draws, nats.
+        kl_estimate: estimate, not a certificate, of a bound of the forward KL, nats.
+    """
+
+    upper: Tensor
+    mean: Tensor
+    comparison: Tensor
+    comparison_kl: Tensor
+    kl_estimate: Estimate

@@ -1,0 +1,1 @@
+"""Downloaded data sets: found, checked against their published checksums, parsed; no torch."""

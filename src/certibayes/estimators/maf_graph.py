@@ -1,0 +1,67 @@
+"""A masked autoregressive flow's log density as a graph of nodes, for linear bounds in x'."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from certibayes.bounds.graph import Input, Node
+from certibayes.bounds.graph_rules import enclosed
+from certibayes.bounds.nodes import Product, Rearranged, Scaled, Shifted, Sum
+from certibayes.bounds.relaxations import leaky_relu
+from certibayes.estimators.density_nodes import (
+    affine_node,
+    log_scale_node,
+    normal_log_density_node,
+    scale_node,
+)
+from certibayes.estimators.made import MADEWeights
+from certibayes.estimators.maf import MAFEstimator
+
+
+def log_density_graph(estimator: MAFEstimator, theta: Tensor, standardized: Input) -> Node:
+    """Return log q(theta | x') as a function of the standardised x'.
+
+    theta is fixed: the first transform's input is a constant; each further one is a node.
+
+    Args:
+        estimator: the flow.
+        theta: raw, inside the support, shape (*, batch, theta_dim).
+        standardized: the perturbed input, shape (batch, x_dim).
+
+    Returns:
+        A node with values of shape (*, batch).
+    """
+    v, log_det = estimator.theta_map.to_v(theta)
+    first, *further = estimator.made_weights()
+    raw, shift = _outputs(first, standardized, v)
+    log_scales = [log_scale_node(raw)]
+    u: Node = Sum(Scaled(scale_node(raw), v), shift)
+    for weights in further:
+        u = Rearranged(u, u.region.reshape(_flip), _flip, 1)
+        raw, shift = _outputs(weights, standardized, u)
+        log_scales.append(log_scale_node(raw))
+        u = Sum(Product(scale_node(raw), u), shift)
+    return normal_log_density_node(u, *log_scales, constant=log_det)
+
+
+def _outputs(weights: MADEWeights, x: Input, u: Node | Tensor) -> tuple[Node, Node]:
+    """Return unconstrained scales and shifts of one transform, shape (*, batch, theta_dim)."""
+    context = _relu(affine_node(x, *weights.context))
+    if isinstance(u, Tensor):
+        hidden: Node = Shifted(context, functional.linear(u, *weights.initial))
+    else:
+        hidden = Sum(context, affine_node(u, *weights.initial))
+    hidden = _relu(hidden)
+    for block in weights.blocks:
+        hidden = _relu(affine_node(hidden, *block))
+    return affine_node(hidden, *weights.scale), affine_node(hidden, *weights.shift)
+
+
+def _relu(node: Node) -> Node:
+    return enclosed(node, lambda over: over.increasing(torch.relu), leaky_relu)
+
+
+def _flip(t: Tensor) -> Tensor:
+    return t.flip(-1)

@@ -1,0 +1,1 @@
+"""Calls of simulators that may fail: in chunks, with seeds of their own, counted and bounded."""
