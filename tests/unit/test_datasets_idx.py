@@ -45,7 +45,13 @@ def test_what_is_no_such_idx_file_is_refused_by_name(tmp_path, suffix, content, 
 
 
 @pytest.mark.parametrize(
-    "content", [b"no gzip", gzip.compress(idx(IMAGES))[:-9], gzip.compress(idx(IMAGES))[:12]]
+    "content",
+    [
+        b"no gzip",
+        gzip.compress(idx(IMAGES), mtime=0)[:-9],
+        gzip.compress(idx(IMAGES), mtime=0)[:12],
+    ],
+    ids=["no gzip", "cut at the end", "cut at the head"],
 )
 def test_a_broken_gzip_file_is_refused_by_name(tmp_path, content):
     path = tmp_path / "images.gz"
