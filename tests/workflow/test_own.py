@@ -95,7 +95,7 @@ def test_file_and_folder_lead_to_a_report_and_later_stages_do_not_simulate(tmp_p
     attempts = len((tmp_path / "calls").read_text()) - simulated
     assert 0 < attempts < 200
     targets = np.load(layout.root / "mine/simulate/shard0/target.npy")
-    np.testing.assert_array_equal(targets, theta.astype(np.float32))
+    np.testing.assert_array_equal(targets, theta[:-20].astype(np.float32))
     counts = read_json(layout.root / "mine/simulate/reference/failures.json")
     assert counts["training"]["failed"] == 1
     reference = np.load(layout.root / "mine/simulate/reference/test.npz")
