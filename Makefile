@@ -1,6 +1,7 @@
-# make run [CONFIG=studies/x.yaml] [CORES=n]    make test    make ui    make report    make plan
+# make run [CONFIG=studies/x.yaml] [CORES=n] [PART="task=sir seed=0,1"]    make test    make ui    make report    make plan
 CONFIG ?= config.yaml
 CORES ?= all
+PART ?=
 PY ?= python3
 TORCH := torch==2.13.0
 TORCH_ARGS ?=
@@ -13,7 +14,7 @@ STUDY = $$($(BIN)/python -c "from certibayes.config import load; print(load('$(C
 .PHONY: run test slow lint ui report plan unlock env
 
 run: $(STAMP)
-	@exec $(BIN)/certibayes run --die-with-parent --config $(CONFIG) --cores $(CORES)
+	@exec $(BIN)/certibayes run --die-with-parent --config $(CONFIG) --cores $(CORES) $(PART:%=--part %)
 
 plan: $(STAMP)
 	$(BIN)/snakemake --dry-run --cores 1 --configfile $(CONFIG)

@@ -1,165 +1,92 @@
-"""Write docs/defense_cost.md: the cost of a training step with each defense, as a ratio.
+"""Write docs/defense_cost.md: what each defense costs, and what its cheap version gives up.
 
-.venv/bin/python benchmarks/defenses.py
+.venv/bin/python benchmarks/defenses.py --folder results/defense_cost
 
-One run, one process: the defenses take turns, so that a busy machine slows all of them. Random
-pairs of the size of lotka_volterra stand for simulations: values decide no cost.
+does everything that the folder lacks, one run after another: the timing, one training per version
+and seed with an attack on its result, and the page. Runs need one thread each and know nothing of
+one another, so that a larger machine takes them in parallel:
+
+    --list                    print a line of options for every missing run
+    --only NAME --seed K      do a single run
+    --timing                  measure the cost of a step, all versions in turns in one process
+    --report                  write the page from what the folder holds
+
+for example
+
+    python benchmarks/defenses.py --folder F --seeds 3 --only none   (simulates the pairs)
+    python benchmarks/defenses.py --folder F --seeds 3 --list |
+        xargs -P 16 -L 1 python benchmarks/defenses.py --folder F
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import time
 from pathlib import Path
-from statistics import median
 
-import torch
-from torch.distributions import constraints
+import defense_page
+import defense_timing
+from defense_robustness import Setting, train_and_attack
+from defense_versions import TRAINED
 
-from certibayes import registry
-from certibayes.bnn.map import MAP
-from certibayes.config.defenses import (
-    Adversarial,
-    AnyDefense,
-    Empirical,
-    Fisher,
-    NoDefense,
-    NoiseAugmentation,
-    RobustLikelihood,
-    Trades,
-)
-from certibayes.config.models import MAF, MAPInference, Training
-from certibayes.config.threat import PerturbationAt
-from certibayes.defenses.base import Defense
-from certibayes.seeding import generator
-from certibayes.threat import Scale
+from certibayes.io import read_json, write_json
 
 PAGE = Path("docs/defense_cost.md")
-THETA_DIM, X_DIM, BATCH = 4, 100, 256
-BALL = PerturbationAt(norm="l2", unit="within_std", epsilon=1.0)
-LINF = PerturbationAt(norm="linf", unit="feature_std", epsilon=0.02)
-DEFENSES: dict[str, NoDefense | AnyDefense] = {
-    "none": NoDefense(),
-    "noise": NoiseAugmentation(perturbation=BALL),
-    "fisher": Fisher(beta=0.01),
-    "fisher, draw_gradient score_function, 2 draws": Fisher(
-        beta=0.01, draws=2, draw_gradient="score_function"
-    ),
-    "fisher, draw_gradient reparametrized": Fisher(beta=0.01, draw_gradient="reparametrized"),
-    "fisher, as published: reparametrized, 5 draws": Fisher(
-        beta=0.01, draws=5, draw_gradient="reparametrized"
-    ),
-    "fisher, share 0.25": Fisher(beta=0.01, share=0.25),
-    "fisher, every 4": Fisher(beta=0.01, every=4),
-    "fisher, directional": Fisher(beta=0.01, trace="directional"),
-    "fisher, directional, share 0.25": Fisher(beta=0.01, trace="directional", share=0.25),
-    "fisher, top_eigenvalue, 4 draws": Fisher(beta=0.01, trace="top_eigenvalue", draws=4),
-    "empirical": Empirical(beta=0.01),
-    "adversarial, as published: 20 steps": Adversarial(perturbation=BALL),
-    "adversarial, 7 steps of 0.3": Adversarial(perturbation=BALL, steps=7, step_size=0.3),
-    "trades, as published: 20 steps, search reverse": Trades(
-        perturbation=BALL, search_direction="reverse"
-    ),
-    "trades, forward, 20 steps": Trades(perturbation=BALL),
-    "trades, reverse, 20 steps": Trades(perturbation=BALL, direction="reverse"),
-    "trades, forward, 7 steps of 0.3": Trades(perturbation=BALL, steps=7, step_size=0.3),
-    "robust_likelihood": RobustLikelihood(perturbation=LINF),
-}
-PUBLISHED = {
-    "fisher, as published: reparametrized, 5 draws": 3.7,
-    "adversarial, as published: 20 steps": 11.8,
-    "trades, as published: 20 steps, search reverse": 34.0,
-}
-
-
-class Trainee:
-    """One MAF under training with one defense."""
-
-    def __init__(self, spec: NoDefense | AnyDefense) -> None:
-        torch.manual_seed(0)
-        estimator = registry.load("estimator", "maf")(
-            MAF(), THETA_DIM, X_DIM, constraints.real_vector
-        )
-        self.inference = MAP(estimator, MAPInference())
-        training = Training()
-        self.clip = training.gradient_clip
-        self.optimizer = torch.optim.Adam(self.inference.parameters(), lr=training.learning_rate)
-        source = generator("pairs")
-        self.theta = torch.randn(BATCH, THETA_DIM, generator=source)
-        self.x = torch.randn(BATCH, X_DIM, generator=source)
-        kind = spec.kind
-        self.defense: Defense = registry.load("defense", kind)(spec, Scale.of(self.x), None)
-        self.step_number = 0
-
-    def steps(self, n: int) -> float:
-        """Take n steps and return the seconds of one."""
-        begin = time.perf_counter()
-        for _ in range(n):
-            self.step()
-        return (time.perf_counter() - begin) / n
-
-    def step(self) -> None:
-        """Take one step."""
-        draws = generator("draws", self.step_number)
-        loss = self.inference.loss(
-            lambda model: self.defense.objective(model, self.theta, self.x, 1.0, draws),
-            BATCH,
-            draws,
-        )
-        self.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.inference.parameters(), self.clip)
-        self.optimizer.step()
-        self.step_number += 1
+FOLDER = Path("results/defense_cost")
 
 
 def main() -> None:
-    """Measure and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9, help="turns of every defense")
-    parser.add_argument("--steps", type=int, default=4, help="steps of a turn")
-    parser.add_argument("--output", type=Path, default=PAGE)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    trainees = {name: Trainee(spec) for name, spec in DEFENSES.items()}
-    for trainee in trainees.values():
-        trainee.steps(1)
-    taken: dict[str, list[float]] = {name: [] for name in trainees}
-    for _ in range(options.rounds):
-        for name, trainee in trainees.items():
-            taken[name].append(trainee.steps(options.steps))
-    options.output.write_text(_page(taken, options.steps), encoding="utf-8")
+    """Do what the options ask for."""
+    options = _options()
+    setting = Setting(options.budget, options.epochs, options.observations, options.attack_steps)
+    timing = options.folder / "timing.json"
+    seeds = range(options.seeds) if options.seed is None else (options.seed,)
+    names = TRAINED if options.only is None else (options.only,)
+    runs = {(n, k): setting.file(options.folder, n, k) for k in seeds for n in names}
+    if options.list:
+        for (name, seed), path in runs.items():
+            if not path.exists():
+                print(f"--only {name} --seed {seed} {_as_options(setting)}")
+        return
+    everything = not (options.timing or options.report or options.only)
+    if options.timing or (everything and not timing.exists()):
+        write_json(timing, defense_timing.measure(options.rounds, options.steps))
+    if options.only or everything:
+        for (name, seed), path in runs.items():
+            if not path.exists():
+                write_json(path, train_and_attack(name, seed, setting, options.folder))
+    if options.report or everything:
+        found = {run: read_json(path) for run, path in runs.items() if path.exists()}
+        text = defense_page.page(read_json(timing), found, setting)
+        options.output.write_text(text, encoding="utf-8")
 
 
-def _page(taken: dict[str, list[float]], steps: int) -> str:
-    rounds = len(taken["none"])
-    lines = [
-        "# Cost of a defense",
-        "",
-        f"Generated by `python benchmarks/defenses.py` on {time.strftime('%Y-%m-%d')} "
-        f"({os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}, one thread). "
-        f"MAF of three transforms, theta {THETA_DIM}, x {X_DIM} (the sizes of `lotka_volterra`), "
-        f"batch {BATCH}, random pairs: they decide no cost. {rounds} turns of {steps} steps each; "
-        "the defenses take turns in one process. The ratio is that of the median turn to the "
-        "median turn without a defense, in brackets that of the fastest turns; `every` compares "
-        "means, because its steps differ. Published: Gloeckler et al. (2023), training time at "
-        "1e5 simulations, mean over tasks and settings, early stopping included. A cost says "
-        "nothing about robustness.",
-        "",
-        "| defense | ms per step | ratio | published |",
-        "| --- | ---: | ---: | ---: |",
-    ]
-    for name, seconds in taken.items():
-        base = taken["none"]
-        if "every" in name:
-            ratio = f"{sum(seconds) / sum(base):.1f}"
-        else:
-            ratio = f"{median(seconds) / median(base):.1f} ({min(seconds) / min(base):.1f})"
-        published = PUBLISHED.get(name, "")
-        lines.append(f"| {name} | {1e3 * median(seconds):.1f} | {ratio} | {published} |")
-    return "\n".join(lines) + "\n"
+def _as_options(setting: Setting) -> str:
+    return (
+        f"--budget {setting.budget} --epochs {setting.epochs} "
+        f"--observations {setting.observations} --attack-steps {setting.attack_steps}"
+    )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where results are kept")
+    parser.add_argument("--output", type=Path, default=PAGE, help="the page")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--only", choices=TRAINED, help="train and attack one version")
+    what.add_argument("--list", action="store_true", help="options of the missing runs")
+    what.add_argument("--timing", action="store_true", help="measure the cost of a step")
+    what.add_argument("--report", action="store_true", help="write the page")
+    parser.add_argument("--seed", type=int, help="one seed; default: all of --seeds")
+    parser.add_argument("--seeds", type=int, default=1, help="seeds 0, 1, ...")
+    parser.add_argument("--budget", type=int, default=100_000, help="simulations")
+    parser.add_argument("--epochs", type=int, default=50)
+    parser.add_argument("--observations", type=int, default=1_000, help="that are attacked")
+    parser.add_argument("--attack-steps", type=int, default=50, help="of PGD, two restarts")
+    parser.add_argument("--rounds", type=int, default=15, help="turns of every version, timing")
+    parser.add_argument("--steps", type=int, default=4, help="steps of a turn, timing")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -2,8 +2,15 @@ rule attack:
     input:
         reference=ancient(multiext(f"{PLAN.reference}/", "test.npz", "scale.json")),
         weights=multiext(f"{PLAN.model}/model/", "weights.safetensors", "manifest.json"),
+        transfer=PLAN.transfer_weights,
     output:
-        multiext(f"{PLAN.model}/attack/{{attack}}/", "attack.npz", "run.json"),
+        multiext(
+            f"{PLAN.model}/attack/{{attack}}/",
+            "attack.npz",
+            "adaptive.csv",
+            "adaptive.npz",
+            "run.json",
+        ),
     log:
         f"{PLAN.model_logs}/attack/{{attack}}.log",
     benchmark:

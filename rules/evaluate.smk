@@ -3,12 +3,14 @@ rule evaluate:
         reference=ancient(multiext(f"{PLAN.reference}/", "test.npz", "scale.json")),
         weights=multiext(f"{PLAN.model}/model/", "weights.safetensors", "manifest.json"),
         findings=PLAN.findings,
+        simulator=ancient(PLAN.simulate_inputs),
     output:
         multiext(
             f"{PLAN.model}/evaluate/",
             "metrics.csv",
             "items.npz",
             "coverage.csv",
+            "parameters.csv",
             "posterior.npz",
             "run.json",
         ),

@@ -4,11 +4,23 @@ rule report:
         PLAN.evaluations("metrics.csv"),
         PLAN.evaluations("items.npz"),
         PLAN.evaluations("coverage.csv"),
+        PLAN.evaluations("parameters.csv"),
         PLAN.evaluations("posterior.npz"),
+        PLAN.adaptive_checks(),
     output:
         summary=report(
             f"{PLAN.root}/summary.csv",
             caption="captions/summary.rst",
+            category="Summary",
+        ),
+        seeds=report(
+            f"{PLAN.root}/seeds.csv",
+            caption="captions/seeds.rst",
+            category="Summary",
+        ),
+        tradeoff=report(
+            f"{PLAN.root}/tradeoff.csv",
+            caption="captions/tradeoff.rst",
             category="Summary",
         ),
         invariants=report(

@@ -5,6 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+# Equality to the bit is asserted on the CPU; tests of other devices name theirs.
+os.environ.setdefault("CERTIBAYES_DEVICE", "cpu")
+
 
 @pytest.fixture(scope="session")
 def data_root():

@@ -74,6 +74,7 @@ class Attempt:
         state: folder for partial results, kept between attempts.
         checkpoint: state of the unfinished job; loading it cuts the journal where it was saved.
         resumed: whether a checkpoint of an earlier attempt was there at the start.
+        device: "cpu", or what `computes_on` said.
         interruption: whether SIGTERM has arrived.
     """
 
@@ -101,6 +102,7 @@ class Attempt:
         self.state = layout.state / folder[:KEY_LENGTH]
         self.interruption = Interruption()
         self.resumed = False
+        self.device = "cpu"
         self.number = 0
         self.summary: dict[str, float] = {}
         self._stack = ExitStack()
@@ -212,6 +214,11 @@ class Attempt:
         """
         self.journal.params(values)
 
+    def computes_on(self, device: str) -> None:
+        """Record the device that the job's networks compute on, in the run and in `run.json`."""
+        self.device = device
+        self.params({"device": device})
+
     def artifact(self, path: Path) -> None:
         """Keep a file with the run, beside the weights, which are kept anyway.
 
@@ -261,6 +268,7 @@ class Attempt:
             "outputs": outputs,
             "summary": self.summary,
             "seconds": seconds,
+            "device": self.device,
             "attempt": self.number,
             "resumed_from": self.checkpoint.resumed_from,
         }

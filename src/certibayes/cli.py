@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "certify": ("stage", "one model, one certificate, all epsilons"),
     "evaluate": ("stage", "one model with its attacks and certificates"),
     "report": ("report", "tables and figures of a study, or --check of its invariants"),
+    "list": ("list", "the size of a study before it is started"),
     "sync": ("sync", "send journals to the tracking store"),
     "trace": ("trace", "from a result file to its run, inputs and code"),
     "doctor": ("doctor", "what a study will find on this machine"),

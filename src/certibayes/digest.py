@@ -51,6 +51,7 @@ LEFT_OUT = frozenset(
         "datasets.download",
         "datasets.obtain",
         "datasets.roots",
+        "device",
         "digest",
         "flock",
         "journal",
@@ -118,9 +119,10 @@ def roots(job: Job | ReportJob) -> tuple[str, ...]:
     assert isinstance(job, ModelJob)
     common = (_stage("gather"), task, *_model_roots(job))
     if isinstance(job, AttackJob):
-        attack = registry.module_of("attack", job.attack_spec.kind)
+        used = {job.attack_spec.kind, *(spec.kind for spec in job.checks.values())}
+        attacks = (registry.module_of("attack", kind) for kind in sorted(used))
         objective = registry.module_of("objective", job.attack_spec.objective)
-        return (_stage("attack"), *common, attack, objective)
+        return (_stage("attack"), *common, *attacks, objective)
     if isinstance(job, CertifyJob):
         certificate = registry.module_of("certificate", job.certificate_spec.kind)
         bounds = (*_bounds_roots(job), *_shift_bounds(job))
@@ -128,7 +130,10 @@ def roots(job: Job | ReportJob) -> tuple[str, ...]:
     if isinstance(job, EvaluateJob):
         kinds = sorted({spec.kind for spec in job.certificates.values()})
         certificates = (registry.module_of("certificate", kind) for kind in kinds)
-        return (_stage("evaluate"), *common, *certificates)
+        measured = job.attacks.values() if job.model_spec.form == "posterior" else ()
+        aims = sorted({spec.objective for spec in measured})
+        objectives = (registry.module_of("objective", aim) for aim in aims)
+        return (_stage("evaluate"), *common, *certificates, *objectives)
     defense = registry.module_of("defense", job.defense_spec.kind)
     stage = _stage("train" if job.defense == "none" else "retrain")
     bounds = _bounds_roots(job) if isinstance(job.defense_spec, RobustLikelihood) else ()
@@ -143,21 +148,30 @@ def _model_roots(job: ModelJob) -> tuple[str, ...]:
     spec = job.model_spec
     inference = registry.module_of("inference", spec.inference.kind)
     if spec.estimator is not None:
-        return (registry.module_of("estimator", spec.estimator.kind), inference)
+        modules = (registry.module_of("estimator", kind) for kind in _estimator_kinds(job))
+        embedding = spec.estimator.embedding
+        embeddings = [] if embedding is None else [registry.module_of("embedding", embedding.kind)]
+        return (*modules, *embeddings, inference)
     assert spec.network is not None
     return (registry.module_of("network", spec.network.kind), inference)
 
 
 def _bounds_roots(job: ModelJob) -> tuple[str, ...]:
-    estimator = job.model_spec.estimator
-    if estimator is None:
+    if job.model_spec.estimator is None:
         return (PREDICTIVE_BOUNDS,)
-    kinds = ("estimator_bounds", "forward_kl_bounds", "log_density_graph")
+    kinds = ("estimator_bounds", "forward_kl_bounds", "head_shift_bounds", "log_density_graph")
     return tuple(
-        registry.module_of(kind, estimator.kind)
+        registry.module_of(kind, name)
         for kind in kinds
-        if estimator.kind in registry.names(kind)
+        for name in _estimator_kinds(job)
+        if name in registry.names(kind)
     )
+
+
+def _estimator_kinds(job: ModelJob) -> tuple[str, ...]:
+    estimator = job.model_spec.estimator
+    assert estimator is not None
+    return (estimator.kind,) if job.model_spec.members == 1 else (estimator.kind, "ensemble")
 
 
 def _shift_bounds(job: CertifyJob) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ class Layout:
         return self.model(job) / "model"
 
     def attack(self, job: ModelJob, attack: str) -> Path:
-        """Folder of one attack: attack.npz, run.json."""
+        """Folder of one attack: attack.npz, adaptive.csv, adaptive.npz, run.json."""
         return self.model(job) / "attack" / attack
 
     def certify(self, job: ModelJob, certificate: str) -> Path:
@@ -59,7 +59,7 @@ class Layout:
         return self.model(job) / "certify" / certificate
 
     def evaluate(self, job: ModelJob) -> Path:
-        """Folder of the evaluation: metrics.csv, items.npz, coverage.csv, run.json."""
+        """Folder of the evaluation: metrics.csv, parameters.csv, coverage.csv, items.npz, ..."""
         return self.model(job) / "evaluate"
 
     @property

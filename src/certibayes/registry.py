@@ -33,24 +33,42 @@ REGISTRY: dict[str, dict[str, str]] = {
     },
     "estimator": {
         "gaussian": "certibayes.estimators.gaussian:GaussianEstimator",
+        "mixture": "certibayes.estimators.mixture:MixtureEstimator",
         "maf": "certibayes.estimators.maf:MAFEstimator",
         "nsf": "certibayes.estimators.nsf:NSFEstimator",
+        "ensemble": "certibayes.estimators.ensemble:EnsembleEstimator",
+    },
+    "embedding": {
+        "mlp": "certibayes.networks.mlp_embedding:MLPEmbedding",
+        "cnn1d": "certibayes.networks.cnn1d_embedding:CNN1dEmbedding",
     },
     "estimator_bounds": {
         "gaussian": "certibayes.estimators.gaussian_bounds:log_density_bounds",
+        "mixture": "certibayes.estimators.mixture_bounds:log_density_bounds",
         "maf": "certibayes.estimators.maf_bounds:log_density_bounds",
+        "ensemble": "certibayes.estimators.ensemble_bounds:log_density_bounds",
     },
     "forward_kl_bounds": {
         "gaussian": "certibayes.estimators.gaussian_bounds:forward_kl_upper",
+        "mixture": "certibayes.estimators.mixture_bounds:forward_kl_upper",
+        "ensemble": "certibayes.estimators.ensemble_bounds:forward_kl_upper",
+    },
+    "head_shift_bounds": {
+        "gaussian": "certibayes.estimators.gaussian_shift_bounds:head_shift",
+        "mixture": "certibayes.estimators.mixture_shift_bounds:head_shift",
+        "ensemble": "certibayes.estimators.ensemble_shift_bounds:head_shift",
     },
     "log_density_graph": {
         "gaussian": "certibayes.estimators.gaussian_graph:log_density_graph",
+        "mixture": "certibayes.estimators.mixture_graph:log_density_graph",
         "maf": "certibayes.estimators.maf_graph:log_density_graph",
+        "ensemble": "certibayes.estimators.ensemble_graph:log_density_graph",
     },
     "shift_bounds": {
         "interval": "certibayes.certificates.per_draw:per_draw_bounds",
         "crown_ibp": "certibayes.certificates.shared_adversary:shared_bounds",
         "crown": "certibayes.certificates.shared_adversary:shared_bounds",
+        "closed_form": "certibayes.certificates.closed_form_shift:closed_form_bounds",
     },
     "network": {
         "mlp": "certibayes.networks.mlp:MLP",

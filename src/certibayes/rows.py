@@ -64,6 +64,46 @@ class Rows:
             yield self.batch(order[start : start + size])
 
 
+@dataclass(frozen=True)
+class MovedPairs:
+    """Pairs of which every batch is copied to a device as it is read.
+
+    Attributes:
+        pairs: on the CPU.
+        device: where batches go.
+    """
+
+    pairs: Pairs
+    device: torch.device
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self.pairs)
+
+    def batch(self, index: Tensor) -> Pair:
+        """Return the pairs of the given numbers, shape (n,), in that order."""
+        return _moved(self.pairs.batch(index), self.device)
+
+    def batches(self, order: Tensor, size: int) -> Iterator[Pair]:
+        """Yield the pairs of the given numbers in that order, `size` at a time."""
+        for pair in self.pairs.batches(order, size):
+            yield _moved(pair, self.device)
+
+
+def pairs_on(pairs: Pairs, device: torch.device) -> Pairs:
+    """Return pairs whose batches lie on a device: those in memory are copied there, once."""
+    if device.type == "cpu":
+        return pairs
+    if isinstance(pairs, Rows):
+        return Rows(*_moved((pairs.target, pairs.x), device))
+    return MovedPairs(pairs, device)
+
+
+def _moved(pair: Pair, device: torch.device) -> Pair:
+    target, x = pair
+    return target.to(device), x.to(device)
+
+
 def blocks(pairs: Pairs, size: int) -> Iterator[Pair]:
     """Yield all pairs by their numbers, `size` at a time."""
     for start in range(0, len(pairs), size):

@@ -9,7 +9,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-Norm = Literal["l2", "linf"]
+from certibayes import l1_ball
+
+Norm = Literal["l1", "l2", "linf"]
 Unit = Literal["raw", "feature_std", "within_std"]
 INACTIVE_BELOW = 1e-6
 
@@ -73,7 +75,7 @@ class ThreatModel:
     """What an adversary may do: {x': ||x' - x|| <= epsilon, lo <= x' <= hi}.
 
     Attributes:
-        norm: "l2" or "linf".
+        norm: "l1", "l2" or "linf".
         epsilon: radius, in `unit`.
         unit: "raw", "feature_std" (per feature) or "within_std" (one scalar per task).
         clip: admissible range of every feature in raw units, or None.
@@ -120,7 +122,7 @@ class Ball:
     """The set {x': ||(x' - x) / radius|| <= 1, lo <= x' <= hi} around any x; raw units.
 
     Attributes:
-        norm: "l2" or "linf".
+        norm: "l1", "l2" or "linf".
         radius: per-feature radius, shape (d,), in the units of x; 0 = not perturbed.
         clip: admissible range (lo, hi), or None.
     """
@@ -158,12 +160,15 @@ class Ball:
         """Return a point of the set near `candidate`; both of shape (batch, d).
 
         linf: the nearest point. l2: shrink towards x, then clamp; clamping moves every coordinate
-        towards x, because x lies inside the clip range, so the norm does not grow.
+        towards x, because x lies inside the clip range, so the norm does not grow. l1: the nearest
+        point in units of the radius, clip range included, see `l1_ball.nearest`.
         """
         radius = self.radius.to(x)
         delta = candidate - x
         if self.norm == "linf":
             delta = torch.maximum(torch.minimum(delta, radius), -radius)
+        elif self.norm == "l1":
+            delta = radius * l1_ball.nearest(self._relative(delta), self._room(x, delta))
         else:
             delta = torch.where(radius > 0, delta, torch.zeros_like(delta))
             size = self.size(delta)
@@ -177,7 +182,7 @@ class Ball:
         moved = torch.where(radius > 0, delta / safe, torch.where(delta == 0, 0.0, torch.inf))
         if self.norm == "linf":
             return moved.abs().amax(-1)
-        return torch.linalg.vector_norm(moved, dim=-1)
+        return torch.linalg.vector_norm(moved, ord=1 if self.norm == "l1" else 2, dim=-1)
 
     def contains(self, x: Tensor, candidate: Tensor, tolerance: float = 1e-6) -> Tensor:
         """Tell which candidates lie in the set around x up to a relative tolerance; (batch,).
@@ -199,12 +204,15 @@ class Ball:
     def steepest(self, gradient: Tensor) -> Tensor:
         """Return the step in the unit ball that ascends fastest along `gradient`, (batch, d).
 
-        linf: radius * sign(g). l2: radius * (radius * g) / ||radius * g||_2.
+        linf: radius * sign(g). l2: radius * (radius * g) / ||radius * g||_2. l1: the one feature
+        where |radius * g| is largest.
         """
         radius = self.radius.to(gradient)
         if self.norm == "linf":
             return radius * gradient.sign()
         scaled = radius * gradient
+        if self.norm == "l1":
+            return radius * l1_ball.vertex(scaled)
         largest = scaled.abs().amax(-1, keepdim=True)
         scaled = scaled / torch.where(largest > 0, largest, 1.0)
         length = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
@@ -213,17 +221,33 @@ class Ball:
     def sample(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Draw one point per x uniformly in the ball, then clamp to the range; shape (batch, d).
 
-        Gaussian direction and radius U^(1/d) over the d features that may be perturbed.
+        l2: Gaussian direction and radius U^(1/d) over the d features that may be perturbed. l1: see
+        `l1_ball.uniform`. Random numbers are drawn on the CPU.
         """
         radius = self.radius.to(x)
         if self.norm == "linf":
-            uniform = torch.rand(x.shape, generator=generator, dtype=x.dtype)
+            uniform = torch.rand(x.shape, generator=generator, dtype=x.dtype).to(x.device)
             return self._clamp(x + radius * (2 * uniform - 1))
-        normal = torch.randn(x.shape, generator=generator, dtype=x.dtype) * (radius > 0)
-        length = torch.rand(len(x), 1, generator=generator, dtype=x.dtype)
+        if self.norm == "l1":
+            return self._clamp(x + radius * l1_ball.uniform(x, radius > 0, generator))
+        normal = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
+        normal = normal * (radius > 0)
+        length = torch.rand(len(x), 1, generator=generator, dtype=x.dtype).to(x.device)
         length = length ** (1 / max(int((radius > 0).sum()), 1))
         size = torch.linalg.vector_norm(normal, dim=-1, keepdim=True)
         return self._clamp(x + radius * length * normal / size.clamp(min=1e-30))
+
+    def _relative(self, delta: Tensor) -> Tensor:
+        """Return delta / radius, 0 along features of radius 0."""
+        radius = self.radius.to(delta)
+        return torch.where(radius > 0, delta / torch.where(radius > 0, radius, 1.0), 0.0)
+
+    def _room(self, x: Tensor, delta: Tensor) -> Tensor:
+        """Return how far x may move towards delta in the clip range, units of the radius."""
+        if self.clip is None:
+            return torch.full_like(delta, torch.inf)
+        low, high = self.clip
+        return self._relative(torch.where(delta > 0, high - x, x - low))
 
     def _clamp(self, x: Tensor) -> Tensor:
         return x if self.clip is None else x.clamp(*self.clip)

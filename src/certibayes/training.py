@@ -51,12 +51,15 @@ def fit(
     interruption: Interruption,
     report: Report,
 ) -> FitResult:
-    """Train in place: minibatch Adam, cosine decay of the rate to 0, clipped gradient norm.
+    """Train in place: minibatch Adam with a schedule of the rate, clipped gradient norm.
 
     Every random choice is derived from (seed, epoch or step), so a resumed run equals an
     uninterrupted one bit by bit at an equal number of threads. With `spec.patience`, training
-    stops when the defense's own validation objective at full strength has not improved for that
-    many epochs after the defense's ramp, and the best weights are restored.
+    stops when the defense's own validation objective at full strength (without a defense: minus
+    the validation NLL) has not improved for that many epochs after the defense's ramp, and the
+    best weights are restored. The schedule `plateau` judges by the same objective.
+
+    Training takes place on the device of the weights, random numbers are drawn on the CPU.
 
     Args:
         inference: owner of the weights.

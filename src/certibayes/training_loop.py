@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from certibayes.bnn.base import WeightInference
 from certibayes.config.models import Training
 from certibayes.defenses.base import Defense
-from certibayes.rows import Pair, Pairs, blocks
+from certibayes.rows import Pair, Pairs, blocks, pairs_on
 from certibayes.seeding import generator
+from certibayes.training_schedule import Schedule
 
 VALIDATION_BATCH = 2048
 
@@ -32,12 +33,16 @@ class FitResult:
         seconds: time of these steps, over all attempts; what a kill undid does not count.
         validation: mean objective of the defense at full strength on the validation pairs.
         validation_nll: mean negative log-likelihood on the validation pairs, nats.
+        epochs: epochs taken.
+        best_epoch: epoch whose weights were kept, counted from 1; the last one without patience.
     """
 
     steps: int
     seconds: float
     validation: float
     validation_nll: float
+    epochs: int
+    best_epoch: int
 
 
 @dataclass
@@ -61,8 +66,6 @@ class Loop:
     ) -> None:
         self.inference = inference
         self.defense = defense
-        self.training = training
-        self.validation = validation
         self.spec = spec
         self.seed = seed
         self.examples = len(training)
@@ -72,7 +75,11 @@ class Loop:
         self.per_epoch = max(self.examples // spec.batch_size, 1)
         self.total = spec.epochs * self.per_epoch
         self.parameters = [p for p in inference.parameters() if p.requires_grad]
+        device = self.parameters[0].device
+        self.training = pairs_on(training, device)
+        self.validation = pairs_on(validation, device)
         self.optimizer = torch.optim.Adam(self.parameters, lr=spec.learning_rate)
+        self.schedule = Schedule(spec, self.total)
         self.step = 0
         self._loss_sum = 0.0
         self._best: _Best | None = None
@@ -100,7 +107,9 @@ class Loop:
             self.inference.load_state_dict(self._best.weights)
         self.inference.eval()
         nll, objective = self._validate(of_defense=True)
-        return FitResult(self.step, self.seconds, objective, nll)
+        epochs = self.step // self.per_epoch
+        best = epochs if self._best is None else self._best.epoch + 1
+        return FitResult(self.step, self.seconds, objective, nll, epochs, best)
 
     def state(self) -> State:
         """Return everything that a resumed run needs; tensors are not copied."""
@@ -113,6 +122,7 @@ class Loop:
                 str(index): moments
                 for index, moments in self.optimizer.state_dict()["state"].items()
             },
+            "schedule": self.schedule.state(),
             "best": None if self._best is None else asdict(self._best),
         }
 
@@ -125,6 +135,7 @@ class Loop:
         moments = {int(index): values for index, values in state["optimizer"].items()}
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.schedule.restore(state["schedule"])
         self._best = None if state["best"] is None else _Best(**state["best"])
 
     def _batches(self, epoch: int, first: int) -> Iterator[Pair]:
@@ -147,12 +158,9 @@ class Loop:
         norm = nn.utils.clip_grad_norm_(self.parameters, self.spec.gradient_clip)
         self._require_finite("gradient norm", norm)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
+            group["lr"] = self.schedule.rate(self.step)
         self.optimizer.step()
         return loss.item()
-
-    def _learning_rate(self) -> float:
-        return self.spec.learning_rate * 0.5 * (1 + math.cos(math.pi * self.step / self.total))
 
     def _require_finite(self, key: str, value: Tensor) -> None:
         if not torch.isfinite(value):
@@ -164,15 +172,18 @@ class Loop:
     def _end_epoch(self, epoch: int) -> dict[str, float]:
         metrics = {
             "train/loss": self._loss_sum / self.per_epoch,
-            "train/learning_rate": self._learning_rate(),
+            "train/learning_rate": self.schedule.rate(self.step),
         }
         self._loss_sum = 0.0
         patient = self.spec.patience is not None
-        metrics["validation/nll"], objective = self._validate(of_defense=patient)
-        if patient:
+        judged = patient or self.schedule.needs_validation
+        metrics["validation/nll"], objective = self._validate(of_defense=judged)
+        if judged:
             metrics["validation/objective"] = objective
             if self.step >= self.defense.ramp_fraction * self.total:
-                self._remember(epoch, objective)
+                self.schedule.observe(objective)
+                if patient:
+                    self._remember(epoch, objective)
         return metrics
 
     def _remember(self, epoch: int, objective: float) -> None:

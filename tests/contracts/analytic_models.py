@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, MultivariateNormal, constraints
 
-from certibayes.estimators.posterior import Posterior
+from certibayes.estimators.posterior import BijectivePosterior
 from certibayes.estimators.theta_map import ThetaMap
 
 
-class DiagonalGaussian(Posterior):
+class DiagonalGaussian(BijectivePosterior):
     """N(center, std^2) per entry, which does not tell that it is Gaussian."""
 
     def __init__(self, center: Tensor, std: Tensor) -> None:

@@ -11,12 +11,24 @@ from certibayes.config.models import AnyEstimator
 SPECS = {cls.model_fields["kind"].default: cls for cls in get_args(get_args(AnyEstimator)[0])}
 REAL = constraints.independent(constraints.real, 1)
 POSITIVE = constraints.independent(constraints.positive, 1)
-KINDS = registry.names("estimator")
-BOUNDED = registry.names("estimator_bounds")
+VARIANTS = ("gaussian-diagonal", "mixture-full")
+"""Kinds with a covariance that is not their default."""
+KINDS = (*registry.names("estimator"), *VARIANTS)
+BOUNDED = (*registry.names("estimator_bounds"), *VARIANTS)
+GRAPHS = (*registry.names("log_density_graph"), *VARIANTS)
 
 
 def estimator_of(kind, theta_dim=3, x_dim=4, support=REAL, seed=0, gain=1.0, **fields):
-    """Weights are perturbed by `gain` standard deviations, buffers set to non-trivial values."""
+    """Weights are perturbed by `gain` standard deviations, buffers set to non-trivial values.
+
+    An ensemble has two members, flows if the fields say so.
+    """
+    if kind == "ensemble":
+        member = "maf" if "transforms" in fields else "gaussian"
+        return ensemble_of(member, 2, theta_dim, x_dim, support, seed, gain, **fields)
+    kind, _, covariance = kind.partition("-")
+    if covariance:
+        fields["covariance"] = covariance
     torch.manual_seed(seed)
     estimator = registry.load("estimator", kind)(
         SPECS[kind](**fields), theta_dim, x_dim, support
@@ -29,3 +41,15 @@ def estimator_of(kind, theta_dim=3, x_dim=4, support=REAL, seed=0, gain=1.0, **f
         estimator.v_location.copy_(0.3 * torch.randn(theta_dim))
         estimator.v_scale.copy_(0.5 + torch.rand(theta_dim))
     return estimator
+
+
+def ensemble_of(kind, members, theta_dim=3, x_dim=4, support=REAL, seed=0, gain=1.0, **fields):
+    """Members of one kind with weights of their own and common locations and scales."""
+    estimators = [
+        estimator_of(kind, theta_dim, x_dim, support, seed + 1000 * member, gain, **fields)
+        for member in range(members)
+    ]
+    for estimator in estimators[1:]:
+        for name in ("x_location", "x_scale", "v_location", "v_scale"):
+            getattr(estimator, name).copy_(getattr(estimators[0], name))
+    return registry.load("estimator", "ensemble")(estimators)

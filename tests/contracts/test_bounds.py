@@ -153,7 +153,7 @@ def test_no_point_escapes_the_bounds_of_a_log_density(kind, norm, clip, squash, 
     fields = {"hidden": 12, "transforms": 2} if kind == "maf" else {"hidden": (12, 12)}
     estimator = estimator_of(kind, support=POSITIVE, squash=squash, gain=gain, **fields)
     estimator.requires_grad_(False)
-    log_density_bounds = registry.load("estimator_bounds", kind)
+    log_density_bounds = registry.load("estimator_bounds", estimator.kind)
     x, ball = seeded_x(2, 4, clip), seeded_ball(norm, clip, 4)
     theta = estimator.bijection(torch.randn(2, 3, generator=generator("theta")).double())
     bounds = log_density_bounds(estimator, theta, x, ball)
@@ -175,7 +175,7 @@ def test_no_point_escapes_the_bounds_of_a_log_density(kind, norm, clip, squash, 
 @NORMS
 def test_log_density_bounds_of_many_draws_shrink_with_the_radius(kind, norm):
     estimator = estimator_of(kind, gain=0.3)
-    log_density_bounds = registry.load("estimator_bounds", kind)
+    log_density_bounds = registry.load("estimator_bounds", estimator.kind)
     x, ball = seeded_x(3, 4, None), seeded_ball(norm, None, 4)
     theta = estimator(x).draw(6, generator("theta"))
     widest = log_density_bounds(estimator, theta, x, ball)
@@ -200,7 +200,7 @@ def test_bounds_train(kind, norm, factor, dtype):
     x = seeded_x(8, 4, None).to(dtype)
     ball = seeded_ball(norm, None, 4).to(x).scaled(factor)
     theta = estimator(x).draw(1, generator("theta"))[0]
-    lower = registry.load("estimator_bounds", kind)(estimator, theta, x, ball).lower
+    lower = registry.load("estimator_bounds", estimator.kind)(estimator, theta, x, ball).lower
     assert lower.dtype == dtype
     lower.sum().backward()
     for parameter in estimator.parameters():
@@ -213,7 +213,7 @@ def test_theta_off_the_support_has_no_density_anywhere(kind):
     estimator = estimator_of(kind, support=POSITIVE)
     x, ball = seeded_x(1, 4, None), seeded_ball("linf", None, 4)
     theta = torch.tensor([[-1.0, 1.0, 1.0]]).double()
-    bounds = registry.load("estimator_bounds", kind)(estimator, theta, x, ball)
+    bounds = registry.load("estimator_bounds", estimator.kind)(estimator, theta, x, ball)
     assert bounds.lower.isneginf().all()
     assert bounds.upper.isneginf().all()
 

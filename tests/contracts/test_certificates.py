@@ -16,7 +16,7 @@ from certibayes.certificates import posterior_draws
 from certibayes.certificates.base import UnsoundBoundError, Verdict
 from certibayes.certificates.monotone import require_monotone
 from certibayes.config.certificates import Decision, PosteriorShift
-from certibayes.config.models import MAF, MLP, Gaussian
+from certibayes.config.models import MAF, MLP, Gaussian, Mixture
 from certibayes.seeding import generator
 from certibayes.threat import Ball
 
@@ -53,9 +53,18 @@ def observations(name):
 def posterior_case(kind, bounds="interval"):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        spec = {"gaussian": Gaussian(hidden=(16,)), "maf": MAF(transforms=2, hidden=16, blocks=1)}
-        build = registry.load("estimator", kind)
-        model = build(spec[kind], 3, X_DIM, constraints.positive).double().eval()
+        spec = {
+            "gaussian": Gaussian(hidden=(16,)),
+            "mixture": Mixture(hidden=(16,), components=3),
+            "maf": MAF(transforms=2, hidden=16, blocks=1),
+        }
+        kinds = ["gaussian"] * 3 if kind == "ensemble" else [kind]
+        members = [
+            registry.load("estimator", one)(spec[one], 3, X_DIM, constraints.positive)
+            for one in kinds
+        ]
+        whole = members[0] if len(members) == 1 else registry.load("estimator", kind)(members)
+        model = whole.double().eval()
     model.load_state_dict(weights_of(model, generator("weights", kind), 0.05), strict=False)
     shift = PosteriorShift(
         perturbation=GRID, draws=300, comparison_draws=DRAWS, tau=0.45, bounds=bounds
@@ -82,8 +91,9 @@ def decision_case():
 CASES = {
     "posterior_shift": {
         f"{kind}-{bounds}": (lambda kind=kind, bounds=bounds: posterior_case(kind, bounds))
-        for kind in ("gaussian", "maf")
-        for bounds in ("interval", "crown_ibp", "crown")
+        for kind in ("gaussian", "mixture", "maf", "ensemble")
+        for bounds in ("interval", "crown_ibp", "crown", "closed_form")
+        if bounds != "closed_form" or kind in registry.names("head_shift_bounds")
     },
     "decision": {"mlp": decision_case},
 }
@@ -256,6 +266,8 @@ def test_confidence_is_that_of_the_specification():
     assert result.certificate.certify(result.prepare(), ball_of(result, "l2")).confidence == 1.0
     shift = posterior_case("gaussian")
     assert shift.certificate.certify(shift.prepare(), ball_of(shift, "l2")).confidence == 0.999
+    closed = posterior_case("gaussian", "closed_form")
+    assert closed.certificate.certify(closed.prepare(), ball_of(closed, "l2")).confidence == 1.0
 
 
 def test_an_x_outside_the_clip_range_is_an_error(case):

@@ -21,7 +21,7 @@ from certibayes.config.defenses import (
     Trades,
 )
 from certibayes.config.models import MAF, MLP, BBBInference, Gaussian, MAPInference
-from certibayes.config.threat import PerturbationAt
+from certibayes.config.threat import BoundedPerturbationAt
 from certibayes.defenses.base import Defense
 from certibayes.defenses.mixing import mix
 from certibayes.defenses.robust_likelihood import worst_log_likelihood
@@ -31,7 +31,7 @@ from certibayes.threat import Ball, Scale, ThreatModel
 BATCH, X_DIM, THETA_DIM, CLASSES = 6, 4, 2, 3
 MODELS = ("gaussian", "maf", "map", "bbb")
 SCALE = Scale(torch.tensor([0.5, 1.0, 2.0, 0.0], dtype=torch.float64), 1.0)
-BALL = PerturbationAt(norm="linf", unit="feature_std", epsilon=0.1)
+BALL = BoundedPerturbationAt(norm="linf", unit="feature_std", epsilon=0.1)
 POINT = BALL.model_copy(update={"epsilon": 0.0})
 STEPS = {"steps": 3, "step_size": 0.5}
 # Every defense, some in several forms: without effect and with it.
@@ -131,7 +131,7 @@ def test_robust_likelihood_of_radius_zero_is_the_log_likelihood(
     of: str, mixing: str, norm: str
 ) -> None:
     q, (target, x) = model(of), data(of)
-    at = PerturbationAt(norm=norm, unit="raw", epsilon=0.0)
+    at = BoundedPerturbationAt(norm=norm, unit="raw", epsilon=0.0)
     spec = robust(perturbation=at, mixing=mixing)
     objective = defense("robust_likelihood", spec).objective(q, target, x, 1.0, generator("a"))
     assert torch.allclose(objective, q(x).log_prob(target), atol=1e-4)

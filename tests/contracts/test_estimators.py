@@ -14,7 +14,7 @@ EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
 
 @EVERY_KIND
 def test_class_names_its_registered_kind(kind):
-    assert estimator_of(kind).kind == kind
+    assert estimator_of(kind).kind == kind.partition("-")[0]
 
 
 @EVERY_KIND
@@ -35,11 +35,11 @@ def test_gradients_are_finite_and_not_zero(kind, support, squash):
 @pytest.mark.parametrize("fields", [{}, {"transforms": 1}, {"transforms": 2}], ids=str)
 @pytest.mark.parametrize("theta_dim", [1, 4])
 def test_every_theta_is_conditioned_on_every_x(kind, fields, theta_dim):
-    if kind == "gaussian" and fields:
+    if kind.startswith(("gaussian", "mixture")) and fields:
         pytest.skip("only flows have transforms")
     estimator = estimator_of(kind, theta_dim=theta_dim, gain=0.1, **fields)
     x = torch.randn(64, 4).double().requires_grad_()
-    noise = torch.randn(64, theta_dim).double()
+    noise = estimator(x).noise((), generator("noise"))
     for i in range(theta_dim):
         (gradient,) = torch.autograd.grad(estimator(x).transport(noise)[:, i].sum(), x)
         assert (gradient.abs().sum(0) > 1e-6).all(), f"theta_{i} ignores a feature of x"
@@ -67,7 +67,9 @@ def test_one_dimensional_density_integrates_to_one_and_matches_draws(kind, suppo
 @EVERY_KIND
 @SUPPORTS
 def test_transport_and_density_are_inverse(kind, support):
-    posterior = estimator_of(kind, support=support)(torch.randn(6, 4).double())
+    if kind == "ensemble":
+        pytest.skip("which member a theta comes from cannot be told from it")
+    posterior = estimator_of(kind, support=support, gain=0.5)(torch.randn(6, 4).double())
     noise = posterior.noise((7,), generator("noise"))
     theta = posterior.transport(noise)
     assert posterior.support.check(theta).all()
@@ -107,8 +109,9 @@ def test_draws_depend_on_the_generator_alone_and_not_on_chunks(kind):
     draws = posterior.draw(n, generator("draws", 1))
     torch.manual_seed(99)
     assert torch.equal(draws, posterior.draw(n, generator("draws", 1)))
-    noise = posterior.noise((n,), generator("draws", 1))
-    torch.testing.assert_close(draws, posterior.transport(noise), atol=1e-12, rtol=1e-12)
+    if not kind.startswith("mixture"):
+        noise = posterior.noise((n,), generator("draws", 1))
+        torch.testing.assert_close(draws, posterior.transport(noise), atol=1e-12, rtol=1e-12)
     assert not torch.equal(draws, posterior.draw(n, generator("draws", 2)))
 
 

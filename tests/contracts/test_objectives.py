@@ -258,3 +258,16 @@ def test_toward_posterior_aims_at_another_observation():
     assert prepared(model(x[same.double().argmax(1)])).abs().max() < 1e-12
     with pytest.raises(ValueError, match="got 1 observations"):
         objective.aim(model, x[:1], x[:1, :2], x[:, :2], generator(0))
+
+
+@pytest.mark.parametrize("closed_form", [True, False])
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_what_is_prepared_for_gradients_has_those_of_the_objective(name, closed_form):
+    clean, attacked = narrow_and_wide(closed_form)
+    attacked.center = moved = attacked.center.clone().requires_grad_()
+    objective = load("objective", name)()
+    gradients = [
+        torch.autograd.grad(prepare(clean, None, 5, generator("a"))(attacked).sum(), moved)[0]
+        for prepare in (objective.prepare, objective.prepare_gradient)
+    ]
+    torch.testing.assert_close(*gradients)

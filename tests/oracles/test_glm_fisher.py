@@ -29,7 +29,7 @@ from torch.distributions import constraints
 
 from certibayes.config.defenses import Fisher as FisherSpec
 from certibayes.defenses.fisher import Fisher
-from certibayes.estimators.posterior import Posterior
+from certibayes.estimators.posterior import BijectivePosterior
 from certibayes.estimators.theta_map import ThetaMap
 from certibayes.threat import Scale
 
@@ -77,7 +77,7 @@ class Data:
         return float(np.square(weights @ self.slope).mean())
 
 
-class Predictive(Posterior):
+class Predictive(BijectivePosterior):
     """N(center, variance) with draws at the nodes of a quadrature rule."""
 
     def __init__(self, center: Tensor, variance: Tensor) -> None:

@@ -54,11 +54,28 @@ def test_pgd_reaches_the_worst_case_of_the_exact_posterior(kind, norm, unit, obj
 
 
 @pytest.mark.parametrize("task_kind", KINDS)
+@pytest.mark.parametrize("kind", ["pgd", "pgd_adam", "random_search"])
+def test_in_l1_every_vertex_is_a_local_maximum_and_none_beats_the_best_one(task_kind, kind):
+    """Ascent and search end near one of the vertices, `spectral` compares them all."""
+    task, x, ball = setting(task_kind, "l1")
+    _, worst = task.worst_case_shift(ball)
+    found = attack(task, x, ball, "forward_kl", kind).objective
+    assert (found <= worst * (1 + 1e-9)).all()
+    assert found.mean() > 0.6 * worst
+    vertices = torch.diag(ball.radius)
+    clean = task.exact_posterior(x[:1])
+    moved = task.exact_posterior(x[:1] + vertices)
+    squared = ((moved.mean - clean.mean) / clean.stddev).square().sum(1)
+    assert float(squared.max() / 2) == pytest.approx(worst)
+
+
+@pytest.mark.parametrize("task_kind", KINDS)
 @pytest.mark.parametrize(
     ("kind", "norm", "share"),
     [
         ("spectral", "l2", 0.99),
         ("spectral", "linf", 0.99),
+        ("spectral", "l1", 0.99),
         ("pgd_adam", "linf", 0.99),
         ("pgd_adam", "l2", 0.98),
         ("gloeckler2023_l2pgd", "l2", 0.98),

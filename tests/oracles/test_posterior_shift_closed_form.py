@@ -15,8 +15,9 @@ from certibayes.certificates.base import UnsoundBoundError, Verdict
 from certibayes.certificates.posterior_shift import PosteriorShift
 from certibayes.config.certificates import PosteriorShift as Spec
 from certibayes.config.models import Gaussian
-from certibayes.estimators.base import Estimator, Posterior
+from certibayes.estimators.base import Estimator
 from certibayes.estimators.gaussian import GaussianEstimator
+from certibayes.estimators.posterior import BijectivePosterior
 from certibayes.seeding import generator
 from certibayes.threat import Ball
 
@@ -26,7 +27,7 @@ FACTOR = torch.tensor([[0.8, 0.0], [0.3, 0.5]], dtype=torch.float64)
 METHODS = ("hoeffding", "empirical_bernstein", "betting")
 
 
-class LinearPosterior(Posterior):
+class LinearPosterior(BijectivePosterior):
     def __init__(self, theta_map, mean):
         self.mean_ = mean
         super().__init__(theta_map, len(mean))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from certibayes.columns import COLUMNS
+from certibayes.columns import COLUMNS, COVERAGE_COLUMNS, PARAMETER_COLUMNS
 
 EPSILONS = (0.01, 0.02, 0.05)
 ITEMS = 60
@@ -23,9 +23,12 @@ def write_posterior(root: Path, task="shift", model="maf", defense="none", seed=
     folder.mkdir(parents=True)
     random = np.random.default_rng([seed, len(defense)])
     slope = 8.0 if defense == "none" else 2.0
-    items, rows, coverage = {}, [], []
+    items, rows, coverage, parameters = {"clean/sbc_draws": np.array(100)}, [], [], []
+    about = {"method": "clean", "epsilon": 0.0}
+    parameters += [row | about for row in _calibration(items, "clean", random, 1.0, 0.0)]
     base = _base(task, model, defense, seed)
-    clean = {"nll": -0.75, "nll_exact": -0.79, "coverage_90": 0.9, "c2st": 0.53}
+    clean = {"coverage_area": 0.02} | _quantiles("predictive_l2", random.uniform(1, 2, 20))
+    clean |= {"nll": -0.75, "nll_exact": -0.79, "coverage_90": 0.9, "c2st": 0.53}
     rows.append(base | clean | {"stage": "evaluate", "method": "clean", "kind": "clean"})
     coverage += [("clean", 0.0, level, level) for level in np.linspace(0.05, 0.95, 19)]
     for epsilon in EPSILONS:
@@ -47,7 +50,12 @@ def write_posterior(root: Path, task="shift", model="maf", defense="none", seed=
                     for level in np.linspace(0.05, 0.95, 19)
                 ]
             about = {"stage": "attack", "method": attack, "kind": attack}
+            quantities |= _quantiles("forward_kl", 10 * value)
+            quantities |= _quantiles("predictive_l2", random.uniform(1, 2, 20) + 3 * value.mean())
             rows.append(base | about | _ball(epsilon, "forward_kl") | quantities)
+            about = {"method": attack, "epsilon": epsilon}
+            moved = _calibration(items, f"attack/{attack}/{epsilon!r}", random, 1.2, 5 * epsilon)
+            parameters += [row | about for row in moved]
         certified = np.full(ITEMS, bound <= 0.2)
         key = f"certify/box/{epsilon!r}"
         items[f"{key}/upper"] = np.full(ITEMS, bound)
@@ -59,7 +67,9 @@ def write_posterior(root: Path, task="shift", model="maf", defense="none", seed=
         shares = {"certified_share": certified.mean(), "unknown_share": 1 - certified.mean()}
         quantities = _quantiles("total_variation", np.full(ITEMS, bound)) | {"refuted_share": 0.0}
         rows.append(base | about | _ball(epsilon, None) | quantities | shares)
-    _write(folder, rows, items, coverage, "forward_kl", "feature_std", "posterior_shift")
+    _write(
+        folder, rows, items, coverage, "forward_kl", "feature_std", "posterior_shift", parameters
+    )
     _write_observed(folder, random, slope, observed)
     return folder
 
@@ -94,6 +104,21 @@ def write_classifier(root: Path, defense="none", seed=0):
     return folder
 
 
+def _calibration(items, key, random, width, shift):
+    """Add ranks of 8 parameters and return their rows of parameters.csv."""
+    ranks = random.normal(shift, width, (ITEMS, 8))
+    items[f"{key}/sbc_ranks"] = np.clip(np.round(50 + 29 * ranks), 0, 100).astype(int)
+    moved = np.abs(shift) * np.linspace(0.2, 2, 8)
+    rows = []
+    for name, value in zip(NAMES, moved, strict=True):
+        row = {"parameter": name, "sbc_ks": 0.1, "sbc_p": 0.4}
+        for column, center in (("mean_shift", value), ("wasserstein", value), ("std_ratio", 1.1)):
+            row |= {f"{column}_median": center, f"{column}_low": 0.7 * center}
+            row |= {f"{column}_high": 1.4 * center}
+        rows.append(row)
+    return rows
+
+
 def tamper(folder: Path, **changes):
     """Replace arrays of items.npz; a key's slashes are written as double underscores."""
     with np.load(folder / "items.npz") as file:
@@ -125,16 +150,19 @@ def _verdicts(items, key, certified):
     items[f"{key}/unknown"] = ~certified
 
 
-def _write(folder, rows, items, coverage, objective, unit, certificate):
+def _write(folder, rows, items, coverage, objective, unit, certificate, parameters=()):
     meta = {
-        name: {"norm": "linf", "unit": unit, "objective": objective} | about
+        name: {"norm": "linf", "unit": unit, "objective": objective, "clip": None} | about
         for name, about in META.items()
     }
     meta["box"]["kind"] = certificate
     pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(folder / "metrics.csv", index=False)
     np.savez(folder / "items.npz", meta=np.array(json.dumps(meta)), **items)
-    table = pd.DataFrame(coverage, columns=["method", "epsilon", "level", "coverage"])
+    table = pd.DataFrame(coverage, columns=list(COVERAGE_COLUMNS[:4]))
+    table = table.assign(tarp=table["coverage"] ** 1.1)
     table.to_csv(folder / "coverage.csv", index=False)
+    table = pd.DataFrame(parameters, columns=list(PARAMETER_COLUMNS))
+    table.to_csv(folder / "parameters.csv", index=False)
 
 
 def _write_observed(folder, random, slope, observed):

@@ -74,6 +74,16 @@ def test_leading_l2_direction_is_the_singular_vector(rows):
 
 
 @pytest.mark.parametrize("rows", [3, 9])
+def test_leading_l1_direction_is_the_best_vertex(rows):
+    factors = torch.randn(7, rows, 5, generator=generator(rows), dtype=torch.float64)
+    found = leading(factors, "l1")
+    assert torch.equal(found.abs().sum(-1), torch.ones(7).double())
+    vertices = torch.eye(5, dtype=torch.float64)
+    best = (factors @ vertices).square().sum(1).amax(1)
+    torch.testing.assert_close((factors @ found.unsqueeze(-1)).square().sum((1, 2)), best)
+
+
+@pytest.mark.parametrize("rows", [3, 9])
 def test_leading_linf_direction_is_a_good_corner(rows):
     """Close to the best of all corners on average, and not far from it anywhere."""
     factors = torch.randn(20, rows, 5, generator=generator(rows), dtype=torch.float64)
@@ -87,7 +97,7 @@ def test_leading_linf_direction_is_a_good_corner(rows):
     assert ratio.mean() > 0.95
 
 
-@pytest.mark.parametrize("norm", ["l2", "linf"])
+@pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
 @pytest.mark.parametrize("rows", [2, 6])
 def test_nothing_to_gain_is_no_direction(norm, rows):
     assert torch.equal(leading(torch.zeros(3, rows, 4), norm), torch.zeros(3, 4))

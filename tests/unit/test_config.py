@@ -97,8 +97,8 @@ def refused(tmp_path, path, value):
         ),
         (
             ("attacks", "pgd", "perturbation", "norm"),
-            "l1",
-            ("attacks.pgd.perturbation.norm: got 'l1'", "'l2' or 'linf'"),
+            "l3",
+            ("attacks.pgd.perturbation.norm: got 'l3'", "'l1', 'l2' or 'linf'"),
         ),
         (
             ("attacks", "pgd", "kind"),
@@ -395,3 +395,26 @@ def test_experiments_on_one_model_agree_on_its_evaluation(tmp_path):
 def test_the_schema_of_the_docs_is_current():
     stored = Path(__file__).parents[2] / "docs" / "config.schema.json"
     assert json.loads(stored.read_text()) == json_schema()
+
+
+@pytest.mark.parametrize(
+    ("estimator", "allowed"),
+    [
+        ({"kind": "gaussian", "covariance": "diagonal"}, True),
+        ({"kind": "mixture", "components": 3, "covariance": "full"}, True),
+        ({"kind": "maf"}, False),
+    ],
+)
+def test_closed_forms_are_for_families_that_have_one(tmp_path, estimator, allowed):
+    data = deepcopy(STUDY)
+    data["models"]["gaussian"]["estimator"] = estimator
+    data["certificates"]["shift"] = SHIFT | {"bounds": "closed_form"}
+    data["experiments"][0]["certificates"] = ["shift"]
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(data))
+    if allowed:
+        shift = load(file).certificates["shift"]
+        assert (shift.stated_draws, shift.stated_interval) == (0, "deterministic")
+        return
+    with pytest.raises(ConfigError, match=r"'shift' with bounds: closed_form and the 'maf'"):
+        load(file)

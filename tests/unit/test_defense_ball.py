@@ -11,10 +11,10 @@ from certibayes import registry
 from certibayes.config.defenses import Adversarial, NoiseAugmentation, Trades
 from certibayes.config.models import MAF, MLP, Gaussian
 from certibayes.config.threat import PerturbationAt
-from certibayes.defenses.divergence import differentiable_kl, rise_of_forward_kl
+from certibayes.defenses.divergence import differentiable_kl, forward_kl_to_climb
 from certibayes.defenses.frozen import frozen_statistics
 from certibayes.defenses.inner_maximum import inner_maximum
-from certibayes.estimators.posterior import Posterior
+from certibayes.estimators.posterior import BijectivePosterior
 from certibayes.estimators.theta_map import ThetaMap
 from certibayes.seeding import generator
 from certibayes.threat import Ball, Scale, ThreatModel
@@ -171,7 +171,7 @@ def test_trades_penalizes_the_divergence_of_its_direction(
         torch.testing.assert_close(first, second)
 
 
-class Located(Posterior):
+class Located(BijectivePosterior):
     """N(mean, std^2) that hides its closed form."""
 
     def __init__(self, mean: Tensor, std: Tensor) -> None:
@@ -213,11 +213,15 @@ def test_what_a_search_follows_has_the_gradient_of_the_divergence() -> None:
     mean = torch.zeros(5, 2, dtype=torch.float64).requires_grad_()
     one = torch.ones(5, 2, dtype=torch.float64)
     p, q = Located(one, 2 * one), Located(mean, one)
-    gradients = [
-        torch.autograd.grad(value(p, q, 3, generator("a")).sum(), mean)[0]
-        for value in (differentiable_kl, rise_of_forward_kl)
-    ]
-    torch.testing.assert_close(*gradients)
+    # The draws of one step are those of the divergence; a second step has others.
+    climbed = forward_kl_to_climb(p, 3, 1, generator("a"))
+    values = (differentiable_kl(p, q, 3, generator("a")), climbed(q))
+    torch.testing.assert_close(*(torch.autograd.grad(v.sum(), mean)[0] for v in values))
+    climbed = forward_kl_to_climb(p, 3, 2, generator("a"))
+    first, second = climbed(q), climbed(q)
+    assert not torch.equal(first, second)
+    with pytest.raises(StopIteration):
+        climbed(q)
 
 
 def test_divergence_of_classifiers_is_exact() -> None:

@@ -76,6 +76,11 @@ def test_editing_an_attack_changes_that_attack_only(changed):
     assert changed("attacks/noise.py", FUTURE, EXTRA) == named("attack", "noise")
 
 
+def test_editing_the_attack_of_a_check_changes_what_it_checks(changed):
+    pgd = named("attack", "pgd") | named("attack", "pgd_pixels")
+    assert changed("attacks/random_search.py", FUTURE, EXTRA) == pgd
+
+
 def test_editing_an_objective_changes_the_attacks_that_use_it(changed):
     assert changed("attacks/expected_loss.py", FUTURE, EXTRA) == named("attack", "pgd_pixels")
 

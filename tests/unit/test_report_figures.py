@@ -5,14 +5,19 @@ from report_example import EPSILONS, write_classifier, write_posterior
 
 from certibayes.report import (
     figures,
+    figures_coverage,
     figures_curves,
+    figures_distance,
     figures_observed,
+    figures_parameters,
     figures_predictive,
+    figures_sbc,
     figures_style,
     observed_certificates,
     posteriors,
     summary,
 )
+from certibayes.report.tradeoff import tradeoff
 
 
 @pytest.fixture
@@ -28,13 +33,23 @@ def folders(tmp_path):
 def test_file_names_derive_from_the_task(folders, tmp_path):
     target = tmp_path / "report"
     target.mkdir()
-    written = figures.write_all(summary.collect(folders), folders, target)
+    frame = summary.collect(folders)
+    written = figures.write_all(frame, tradeoff(frame, [], {}), folders, target)
     assert {path.name for path in written} == {
         "curves_digits.png",
         "curves_shift.png",
         "coverage_shift.png",
+        "tarp_shift.png",
+        "sbc_shift_n1000_maf.png",
+        "parameters_shift_n1000_maf.png",
+        "predictive_distance_shift_n1000_maf.png",
         "curves_lynx.png",
         "coverage_lynx.png",
+        "tarp_lynx.png",
+        "sbc_lynx_n1000_maf.png",
+        "parameters_lynx_n1000_maf.png",
+        "predictive_distance_lynx_n1000_maf.png",
+        "tradeoff_lynx_n1000_maf_linf_feature_std.png",
         "posterior_lynx.png",
         "posterior_lynx.csv",
         "certified_lynx.csv",
@@ -148,3 +163,97 @@ def test_features_are_named_on_the_axis_of_the_observed_figure(folders):
     assert labels[:2] == ["hare 0", "hare 3"]
     assert labels[-1].startswith("lynx")
     assert "observation first under attack" in figure.get_suptitle()
+
+
+def seeded(tmp_path, count=3):
+    folders = [
+        write_posterior(tmp_path, defense=name, seed=seed)
+        for name in ("none", "fisher")
+        for seed in range(count)
+    ]
+    return folders, summary.collect(folders)
+
+
+def test_curves_have_a_band_from_the_smallest_to_the_largest_seed(tmp_path):
+    _, frame = seeded(tmp_path)
+    figure = figures_curves.curves_figure(frame, {"none": "red", "fisher": "blue"})
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "range over 3 seeds" in labels
+    rows = frame[(frame["defense"] == "none") & (frame["method"] == "pgd")]
+    wanted = rows.groupby("epsilon")["total_variation_median"].agg(["min", "max"])
+    axis = figure.axes[0]
+    bands = [band.get_paths()[0].vertices for band in axis.collections]
+    ends = [set(np.round(band[:, 1], 12)) for band in bands]
+    assert set(np.round(wanted.to_numpy().ravel(), 12)) in ends
+    single = frame[frame["seed"] == 0]
+    figure = figures_curves.curves_figure(single, {"none": "red", "fisher": "blue"})
+    assert not [t for t in figure.legends[0].get_texts() if "seeds" in t.get_text()]
+
+
+def test_coverage_of_balls_has_its_own_figure(tmp_path):
+    folders, frame = seeded(tmp_path)
+    table = figures_coverage.read_coverage(folders)
+    colors = {"none": "red", "fisher": "blue"}
+    for quantity in ("coverage", "tarp"):
+        figure = figures_coverage.coverage_figure(table, frame, colors, quantity)
+        clean = figure.axes[0].lines[1]
+        rows = table[(table["method"] == "clean") & (table["defense"] == "none")]
+        wanted = rows.groupby("level")[quantity].mean()
+        np.testing.assert_allclose(clean.get_ydata(), wanted)
+
+
+def test_the_strongest_attack_is_named_where_parameters_move(tmp_path):
+    folders, frame = seeded(tmp_path)
+    table = figures_parameters.read_parameters([*folders, write_classifier(tmp_path)])
+    figure = figures_parameters.parameters_figure(table, frame, {"none": "red", "fisher": "blue"})
+    assert "pgd, epsilon 0.05 (linf, feature_std)" in figure.get_suptitle()
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()][:2] == ["alpha", "beta"]
+    rows = table[(table["method"] == "pgd") & (table["epsilon"] == 0.05)]
+    rows = rows[(rows["defense"] == "none") & (rows["parameter"] == "beta")]
+    points = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 8]
+    assert points[0].get_xdata()[1] == pytest.approx(rows["mean_shift_median"].mean())
+
+
+def test_parameters_need_an_attack(tmp_path):
+    folders, frame = seeded(tmp_path, 1)
+    clean = frame[frame["kind"].isin(["clean", "noise"])]
+    table = figures_parameters.read_parameters(folders)
+    with pytest.raises(ValueError, match="at least one beside noise"):
+        figures_parameters.parameters_figure(table, clean, {"none": "red"})
+
+
+def test_rank_histograms_have_a_row_per_defense_and_a_column_per_parameter(tmp_path):
+    folders, frame = seeded(tmp_path, 1)
+    ranks = figures_sbc.read_ranks([*folders, write_classifier(tmp_path)])
+    assert [one.keys["defense"] for one in ranks] == ["none", "fisher"]
+    figure = figures_sbc.sbc_figure(ranks, frame, {"none": "red", "fisher": "blue"})
+    assert len(figure.axes) == 2 * 8
+    assert [axis.get_title() for axis in figure.axes[:2]] == ["alpha", "beta"]
+    heights = figure.axes[0].patches[1].get_data().values
+    expected = np.histogram((ranks[0].ranks["clean"][:, 0] + 0.5) / 101, 10, (0, 1))[0]
+    np.testing.assert_allclose(heights, expected / 60)
+
+
+def test_of_many_parameters_the_least_flat_are_drawn(tmp_path):
+    folders, frame = seeded(tmp_path, 1)
+    (one, _) = figures_sbc.read_ranks(folders)
+    flat = np.tile(np.arange(60)[:, None] * 100 // 60, (1, 12))
+    flat[:, [3, 7]] = 99
+    names = tuple(f"p{i}" for i in range(12))
+    many = figures_sbc.Ranks(one.keys, names, 100, {"clean": flat})
+    figure = figures_sbc.sbc_figure([many], frame, {"none": "red"})
+    titles = [axis.get_title() for axis in figure.axes]
+    assert len(titles) == figures_sbc.MOST_PARAMETERS
+    assert {"p3", "p7"} < set(titles)
+    assert "8 of 12 parameters" in figure.get_suptitle()
+
+
+def test_predictive_distances_start_at_the_clean_observation(tmp_path):
+    _, frame = seeded(tmp_path)
+    figure = figures_distance.distance_figure(frame, {"none": "red", "fisher": "blue"})
+    line = figure.axes[1].lines[0]
+    assert list(line.get_xdata()) == [0.0, *EPSILONS]
+    clean = frame[(frame["kind"] == "clean") & (frame["defense"] == "none")]
+    assert line.get_ydata()[0] == pytest.approx(clean["predictive_l2_median"].mean())
+    assert figures_distance.has_distances(frame)
+    assert not figures_distance.has_distances(frame.assign(predictive_l2_median=np.nan))

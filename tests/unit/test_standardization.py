@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.distributions import constraints
 
-from certibayes.config.models import Gaussian
+from certibayes.config.models import Gaussian, Standardization
 from certibayes.estimators.build import build_estimator
 from certibayes.estimators.gaussian import GaussianEstimator
 from certibayes.rows import Rows
@@ -70,3 +70,15 @@ def test_build_from_a_task():
     estimator = build_estimator(Gaussian(), task, task.x_dim)
     assert isinstance(estimator, GaussianEstimator)
     assert (estimator.theta_dim, estimator.x_dim) == (task.theta_dim, task.x_dim)
+
+
+def test_moments_with_a_floor_as_published():
+    torch.manual_seed(0)
+    x = torch.randn(4_001, 3).double() * torch.tensor([2.0, 0.01, 0.0]) + 1
+    estimator = GaussianEstimator(Gaussian(), 1, 3, POSITIVE).double()
+    published = Standardization(preset="gloeckler2023")
+    assert (published.by, published.floor) == ("moments", 0.05)
+    estimator.fit_standardization(Rows(torch.rand(4_001, 1).double() + 0.1, x), published)
+    torch.testing.assert_close(estimator.x_location, x.mean(0))
+    expected = torch.tensor([float(x[:, 0].std(correction=0)), 0.05, 1.0]).double()
+    torch.testing.assert_close(estimator.x_scale, expected, rtol=1e-6, atol=0)

@@ -7,7 +7,7 @@ import torch
 
 from certibayes.threat import Ball, Scale, ThreatModel
 
-NORMS = ("l2", "linf")
+NORMS = ("l1", "l2", "linf")
 RADIUS = torch.tensor([0.5, 0.0, 2.0, 0.1, 1.0], dtype=torch.float64)
 
 
@@ -84,7 +84,7 @@ def test_epsilon_must_be_finite_and_not_negative(epsilon: float) -> None:
 @pytest.mark.parametrize(
     ("key", "arguments"),
     [
-        ("norm", ("l1", 0.1, "raw")),
+        ("norm", ("l3", 0.1, "raw")),
         ("unit", ("l2", 0.1, "std")),
         ("clip", ("l2", 0.1, "raw", (1.0, 0.0))),
     ],
@@ -98,7 +98,7 @@ def test_unknown_words_are_errors(key: str, arguments: tuple) -> None:
 def test_size_by_hand(norm: str) -> None:
     ball = Ball(norm, RADIUS)
     delta = torch.tensor([[0.5, 0.0, 2.0, 0.0, 0.0], [0.0] * 5, [0.0, 1e-9, 0.0, 0.0, 0.0]])
-    expected = [math.sqrt(2) if norm == "l2" else 1.0, 0.0, math.inf]
+    expected = [{"l1": 2.0, "l2": math.sqrt(2), "linf": 1.0}[norm], 0.0, math.inf]
     assert ball.size(delta.double()).tolist() == pytest.approx(expected)
 
 
@@ -150,6 +150,54 @@ def test_l2_projection_by_hand() -> None:
     torch.testing.assert_close(projected, torch.tensor([[1 + 3 / 5, 1 + 8 / 5]]))
 
 
+def test_l1_projection_by_hand() -> None:
+    """In units of the radius (3, 1) goes to (1, 0); clipped at 0.6 the rest moves the other one."""
+    x, candidate = torch.zeros(1, 2), torch.tensor([[3.0, 2.0]])
+    radius = torch.tensor([1.0, 2.0])
+    assert Ball("l1", radius).project(x, candidate).tolist() == [[1.0, 0.0]]
+    clipped = Ball("l1", radius, (-0.6, 0.6)).project(x, candidate)
+    torch.testing.assert_close(clipped, torch.tensor([[0.6, 0.6]]))
+    wider = Ball("l1", radius, (-0.6, 5.0)).project(x, -candidate)
+    torch.testing.assert_close(wider, torch.tensor([[-0.6, -0.6]]))
+
+
+@pytest.mark.parametrize("clip", [None, (-1.0, 1.0)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_l1_projection_is_the_nearest_point(clip, dtype) -> None:
+    """No point of the set makes an obtuse angle: (p - proj) . (z - proj) <= 0 for every z."""
+    active = RADIUS > 0
+    ball = Ball("l1", RADIUS, clip)
+    x = points(300).clamp(-1, 1).to(dtype)
+    candidate = x + 2 * points(300, 1).to(dtype)
+    projected = ball.project(x, candidate)
+    assert ball.contains(x, projected, 1e-12 if dtype == torch.float64 else 1e-6).all()
+    others = torch.stack([ball.sample(x, generator(seed)) for seed in range(200)])
+    vertices = [
+        ball.project(x, x + sign * RADIUS.to(dtype) * one)
+        for sign in (-1, 1)
+        for one in torch.eye(5, dtype=dtype)
+    ]
+    others = torch.cat([others, torch.stack(vertices)])
+    weight = torch.where(active, 1 / RADIUS.clamp(min=1e-9), 0.0).to(dtype)
+    angle = ((candidate - projected) * weight * weight * (others - projected)).sum(-1)
+    assert angle.max() < (1e-9 if dtype == torch.float64 else 1e-3)
+
+
+def test_l1_samples_are_uniform() -> None:
+    """In the ball of 4 active features P(size <= s) = s^4 and E|delta_i / r_i| = 1 / 5."""
+    n = 100_000
+    ball = Ball("l1", RADIUS)
+    delta = ball.sample(torch.zeros(n, 5, dtype=torch.float64), generator(11))
+    size = ball.size(delta)
+    for s in (0.3, 0.6, 0.9):
+        share = float((size <= s).double().mean())
+        assert abs(share - s**4) < 5 * math.sqrt(s**4 * (1 - s**4) / n)
+    standard = delta[:, RADIUS > 0] / RADIUS[RADIUS > 0]
+    assert (standard.mean(0).abs() < 5 * standard.std(0) / math.sqrt(n)).all()
+    error = standard.abs().std(0) / math.sqrt(n)
+    assert ((standard.abs().mean(0) - 1 / 5).abs() < 5 * error).all()
+
+
 @pytest.mark.parametrize("norm", NORMS)
 def test_steepest_step_beats_every_other_step(norm: str) -> None:
     ball = Ball(norm, RADIUS)
@@ -159,7 +207,7 @@ def test_steepest_step_beats_every_other_step(norm: str) -> None:
     others = ball.sample(torch.zeros(20_000, 5, dtype=torch.float64), generator(4))
     assert float((others @ gradient[0]).max()) <= float(step @ gradient[0])
     dual = (RADIUS * gradient[0]).abs()
-    largest = dual.norm() if norm == "l2" else dual.sum()
+    largest = {"l1": dual.max(), "l2": dual.norm(), "linf": dual.sum()}[norm]
     assert float(step @ gradient[0]) == pytest.approx(float(largest))
 
 

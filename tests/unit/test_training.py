@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from copy import deepcopy
 from dataclasses import dataclass, field
 
@@ -16,9 +17,10 @@ from certibayes.config.defenses import NoDefense as NoDefenseSpec
 from certibayes.config.models import BBBInference, MAPInference, Training
 from certibayes.defenses.none import NoDefense
 from certibayes.process import Interrupted
-from certibayes.rows import Rows
+from certibayes.rows import MovedPairs, Rows, pairs_on
 from certibayes.threat import Scale
 from certibayes.training import FitResult, State, fit
+from certibayes.training_schedule import Schedule
 
 SPEC = Training(epochs=5, batch_size=16, learning_rate=0.02, checkpoint_seconds=1e6)
 STEPS = 5 * (100 // 16)
@@ -147,6 +149,8 @@ def test_patience_restores_the_best_weights_and_waits_for_the_ramp() -> None:
     result = run(classifier("map"), spec, journal=journal)
     objectives = [metrics["validation/objective"] for _, metrics in journal.rows]
     assert result.validation == pytest.approx(max(objectives), abs=1e-6)
+    assert result.best_epoch == 1 + objectives.index(max(objectives))
+    assert result.epochs == len(objectives) == result.best_epoch + 2
     ramped = undefended()
     ramped.ramp_fraction = 0.5
     late = Journal()
@@ -160,6 +164,7 @@ def test_without_patience_all_epochs_run_and_the_nll_falls() -> None:
     journal = Journal()
     result = run(classifier("map"), journal=journal)
     assert result.steps == STEPS
+    assert result.epochs == result.best_epoch == 5
     assert [step for step, _ in journal.rows] == [6, 12, 18, 24, 30]
     nll = [metrics["validation/nll"] for _, metrics in journal.rows]
     assert nll[-1] < nll[0]
@@ -187,3 +192,61 @@ def test_a_loss_that_is_not_finite_names_step_and_loss() -> None:
 def test_no_pairs_is_an_error_that_names_the_part() -> None:
     with pytest.raises(ValueError, match="training: got 0 pairs"):
         run(classifier("map"), training=pairs(0, 1))
+
+
+def test_without_a_defense_the_objective_that_stops_is_minus_the_nll() -> None:
+    spec = SPEC.model_copy(update={"epochs": 40, "learning_rate": 0.3, "patience": 2})
+    journal = Journal()
+    result = run(classifier("map"), spec, journal=journal)
+    nll = [metrics["validation/nll"] for _, metrics in journal.rows]
+    assert [m["validation/objective"] for _, m in journal.rows] == pytest.approx([-n for n in nll])
+    assert result.validation_nll == pytest.approx(min(nll), abs=1e-6)
+    assert nll[-1] > min(nll)
+
+
+SCHEDULES = [
+    {"schedule": "constant"},
+    {"schedule": "cosine", "warmup_steps": 8},
+    {"schedule": "plateau", "plateau_epochs": 2, "epochs": 12, "learning_rate": 0.3},
+]
+
+
+@pytest.mark.parametrize("fields", SCHEDULES, ids=lambda fields: fields["schedule"])
+def test_an_interrupted_schedule_goes_on_where_it_was(fields: dict[str, object]) -> None:
+    spec = SPEC.model_copy(update=fields)
+    whole, resumed = Journal(), Journal()
+    expected, memory = classifier("map"), Memory()
+    run(expected, spec, journal=whole)
+    for stop in (5, 14, 11):
+        with pytest.raises(Interrupted):
+            run(classifier("map"), spec, memory, stop_after=stop, journal=resumed)
+    inference = classifier("map")
+    run(inference, spec, memory, journal=resumed)
+    assert resumed.rows == whole.rows
+    for name, values in weights(expected).items():
+        assert torch.equal(values, weights(inference)[name])
+
+
+def test_a_plateau_halves_the_rate_of_the_run() -> None:
+    spec = SPEC.model_copy(update=SCHEDULES[2])
+    journal = Journal()
+    run(classifier("map"), spec, journal=journal)
+    rates = [metrics["train/learning_rate"] for _, metrics in journal.rows]
+    schedule = Schedule(spec, 1000)
+    for rate, (_, metrics) in zip(rates, journal.rows, strict=True):
+        schedule.observe(metrics["validation/objective"])
+        assert schedule.rate(500) in (rate, 0.5 * rate)
+    assert rates[-1] < rates[0]
+    assert {round(math.log2(0.3 / rate), 9) % 1 for rate in rates} == {0.0}
+
+
+def test_pairs_in_memory_and_pairs_in_files_move_to_the_device_of_the_weights() -> None:
+    rows, device = pairs(10, 1), torch.device("meta")
+    moved = pairs_on(rows, device)
+    assert isinstance(moved, Rows)
+    streamed = MovedPairs(rows, device)
+    assert len(moved) == len(streamed) == 10
+    batches = [*streamed.batches(torch.arange(10), 4), streamed.batch(torch.arange(2))]
+    assert {part.device.type for pair in batches for part in pair} == {"meta"}
+    assert [len(x) for _, x in batches] == [4, 4, 2, 2]
+    assert pairs_on(rows, torch.device("cpu")) is rows

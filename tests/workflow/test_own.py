@@ -68,6 +68,7 @@ def test_the_page_shows_the_examples():
 def small(tasks):
     study = deepcopy(STUDY)
     study["tracking"] = {"mode": "off"}
+    study["evaluation"] = study.get("evaluation", {}) | {"predictive_draws": 0}
     study["tasks"] = tasks
     experiment = study["experiments"][0] | {"defenses": ["none", "fisher"], "budget": 200}
     study["experiments"] = [experiment | {"task": task} for task in tasks]

@@ -79,6 +79,10 @@ def test_edited_values_re_run_what_they_decide(finished):
     project.study["attacks"]["noise"]["perturbation"]["epsilons"] = [0.1, 0.2]
     project.write()
     assert project.planned() == {"attack": 3, "evaluate": 3, "report": 1, "all": 1}
+    project.study = yaml.safe_load(yaml.safe_dump(study))
+    project.study["attacks"]["pgd"]["adaptive"] = {"checks": ["more_steps"]}
+    project.write()
+    assert project.planned() == {"attack": 3, "evaluate": 3, "report": 1, "all": 1}
     project.study = study
     larger = {
         **study["experiments"][0],

@@ -15,7 +15,7 @@ from certibayes.config.jobs import (
 from certibayes.io import load_arrays, read_json
 from certibayes.report.invariants import broken
 from certibayes.report.observed_certificates import render_certificates
-from certibayes.stages import attack, certify
+from certibayes.stages import attack, attack_adaptive, certify
 
 BOX = {"norm": "linf", "unit": "feature_std"}
 PIXELS = {"norm": "linf", "unit": "raw"}
@@ -140,6 +140,50 @@ def test_the_real_series_stands_beside_its_reference(folder):
     assert "gaussian, fisher, seed 0: 0.02: " in text
 
 
+def test_gradient_attacks_are_checked_and_the_report_shows_it(folder):
+    _, layout = load_study(folder, STUDY)
+    checks = pd.read_csv(layout.report / "adaptive.csv")
+    counts = checks.groupby(["task", "defense", "attack"]).size().to_dict()
+    assert counts == {
+        ("gaussian_linear_sbibm", "none", "pgd"): 4,
+        ("gaussian_linear_sbibm", "robust", "pgd"): 5,
+        ("lynx_hare", "fisher", "pgd"): 5,
+        ("digits", "none", "pixels"): 3,
+    }
+    assert (checks["epsilon"] == 0.1).all()
+    assert (checks["observations"] == 6).all()
+    assert ((checks["ratio"] > 1.1) == checks["beats"]).all()
+    page = (layout.report / "adaptive.html").read_text()
+    assert page.count("class='warning'") == checks["beats"].sum()
+    summary = pd.read_csv(layout.root / "summary.csv")
+    stated = summary[summary["adaptive_ratio"].notna()]
+    assert set(stated["method"]) == {"pgd", "pixels"}
+    largest = checks.groupby(["task", "defense"])["ratio"].max()
+    found = stated.set_index(["task", "defense"])["adaptive_ratio"].sort_index()
+    np.testing.assert_allclose(found, largest.sort_index(), rtol=1e-6)
+
+
+def test_points_of_checks_lie_in_the_ball_and_finished_checks_are_kept(folder, monkeypatch):
+    values = yaml.safe_load(yaml.safe_dump(STUDY))
+    study, layout = load_study(folder, values)
+    model = next(one for one in model_jobs(study) if one.defense == "robust")
+    kept = layout.attack(model, "pgd")
+    before = load_arrays(kept / "adaptive.npz")
+    x, scale = before["x/transfer"], read_json(layout.reference(model) / "scale.json")
+    clean = load_arrays(layout.reference(model) / "test.npz")["x"][:6]
+    assert (np.abs(x - clean) <= 0.1 * np.array(scale["feature_std"]) * (1 + 1e-12)).all()
+    searched = []
+    original = attack_adaptive.Subject.search
+    monkeypatch.setattr(
+        attack_adaptive.Subject,
+        "search",
+        lambda self, spec, *rest: searched.append(spec.kind) or original(self, spec, *rest),
+    )
+    attack.run(attack_job(model, "pgd"), layout, "code")
+    assert searched == []
+    np.testing.assert_array_equal(load_arrays(kept / "adaptive.npz")["main"], before["main"])
+
+
 def test_steps_of_a_warm_start_include_those_of_the_base(folder):
     study, layout = load_study(folder, STUDY)
     steps = {
@@ -166,13 +210,14 @@ def test_an_added_epsilon_computes_that_epsilon_alone(
     study, layout = load_study(folder, values)
     model = next(one for one in model_jobs(study) if one.defense == "robust")
     kept = getattr(layout, "attack" if stage is attack else "certify")(model, name)
-    before = load_arrays(next(kept.glob("*.npz")))
+    file = kept / ("attack.npz" if stage is attack else "certificate.npz")
+    before = load_arrays(file)
     calls = []
     original = getattr(stage, computed)
     monkeypatch.setattr(stage, computed, lambda *a: calls.append(a) or original(*a))
     stage.run(job(model, name), layout, "code")
     assert len(calls) == 1
-    after = load_arrays(next(kept.glob("*.npz")))
+    after = load_arrays(file)
     assert after["epsilons"].tolist() == [0.02, 0.05, 0.1]
     field = "x" if stage is attack else "upper"
     np.testing.assert_array_equal(after[field][[0, 2]], before[field])

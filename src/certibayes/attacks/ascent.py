@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from certibayes.attacks.base import Attack, AttackResult, ConditionalModel, Objective, Target
-from certibayes.attacks.candidates import Best, noise_points
+from certibayes.attacks.candidate_search import CandidateSearch, Setting
+from certibayes.attacks.candidates import Best
 from certibayes.attacks.gradients import input_gradient
 from certibayes.config import attacks as specs
 from certibayes.seeding import generator
@@ -19,7 +19,7 @@ Step = Callable[[Tensor, Tensor, float], Tensor]
 """Maps an iterate, the gradient there (both (batch, x_dim)) and a step size to the next iterate."""
 
 
-class GradientAscent(Attack):
+class GradientAscent(CandidateSearch):
     """x' <- step(x', grad objective(x'), size_t), the best iterate per item kept.
 
     Restart i starts from noise point i, never from x, where the gradient of a divergence is zero.
@@ -31,6 +31,7 @@ class GradientAscent(Attack):
     """
 
     def __init__(self, spec: specs.GradientAscent) -> None:
+        super().__init__(spec)
         self.spec = spec
 
     @abstractmethod
@@ -42,40 +43,27 @@ class GradientAscent(Attack):
             ball: the set that every iterate stays in.
         """
 
-    def attack(
-        self,
-        model: ConditionalModel,
-        x: Tensor,
-        target: Target,
-        objective: Objective,
-        ball: Ball,
-        seed: int,
-    ) -> AttackResult:
-        """Ascend from every restart; see `Attack.attack`. Gradients reach x' alone, no weight.
+    @property
+    def noise_count(self) -> int:
+        """Number of noise points among the candidates; the first ones are starts."""
+        return max(self.spec.points, self.spec.restarts)
 
-        Raises:
-            ValueError: if an x lies outside the clip range.
-        """
-        spec = self.spec
-        ball.require_inside_clip(x)
-        x = x.detach()
-        best = Best(model, x, target, objective, spec.selection_draws, seed)
-        if not bool((ball.radius > 0).any()):
-            return best.result(steps=0)
-        points = noise_points(x, ball, max(spec.points, spec.restarts), seed)
-        for point in points:
-            best.offer(point)
+    def explore(self, setting: Setting, best: Best, points: Tensor) -> int:
+        """Ascend from every restart; gradients reach x' alone. See `CandidateSearch.explore`."""
+        spec, objective = self.spec, setting.objective
         for restart in range(spec.restarts):
             iterate = points[restart]
-            step_from = self.stepper(x, ball)
+            step_from = self.stepper(setting.x, setting.ball)
             for step in range(spec.steps):
-                draws = generator(seed, "gradient", restart, step)
-                prepared = objective.prepare(best.clean, target, spec.gradient_draws, draws)
-                gradient = input_gradient(model, prepared, iterate)
+                draws = generator(setting.seed, "gradient", restart, step)
+                prepared = objective.prepare_gradient(
+                    best.clean, setting.target, spec.gradient_draws, draws
+                )
+                gradient = input_gradient(setting.model, prepared, iterate)
                 iterate = step_from(iterate, gradient, self._step_size(step))
                 if self._judges(step):
                     best.offer(iterate)
-        return best.result(spec.steps)
+        return spec.steps
 
     def _step_size(self, step: int) -> float:
         """Return the size of one step, as a fraction of the radius."""

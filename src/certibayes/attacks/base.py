@@ -71,6 +71,25 @@ class Objective(ABC):
             generator: source of those draws.
         """
 
+    def prepare_gradient(
+        self,
+        clean: Distribution,
+        target: Target,
+        draws: int,
+        generator: torch.Generator,
+    ) -> PreparedObjective:
+        """Return what has the gradient to x' of `prepare` on the same draws, shape (batch,).
+
+        Its value may lack terms that x' does not change and that are dear to compute.
+
+        Args:
+            clean: q(. | x), batch shape (batch,).
+            target: what `aim` returned, for objectives that need it.
+            draws: draws of theta (posterior objectives).
+            generator: source of those draws.
+        """
+        return self.prepare(clean, target, draws, generator)
+
 
 @dataclass(frozen=True)
 class AttackResult:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from certibayes.attacks.base import Attack, AttackResult, ConditionalModel, Objective, Target
-from certibayes.attacks.candidates import Best, noise_points
+from certibayes.attacks.candidate_search import CandidateSearch, Setting
+from certibayes.attacks.candidates import Best
 from certibayes.attacks.gradients import input_gradient
 from certibayes.config import attacks as specs
 from certibayes.seeding import generator
-from certibayes.threat import Ball
 
 
-class FGSM(Attack):
+class FGSM(CandidateSearch):
     """project(s + steepest(grad objective(s))) for the starts s = x and noise points.
 
     The step has the length of the radius: its sign in linf (the fast gradient sign method), its
@@ -22,34 +21,22 @@ class FGSM(Attack):
     """
 
     def __init__(self, spec: specs.FGSM) -> None:
+        super().__init__(spec)
         self.spec = spec
 
-    def attack(
-        self,
-        model: ConditionalModel,
-        x: Tensor,
-        target: Target,
-        objective: Objective,
-        ball: Ball,
-        seed: int,
-    ) -> AttackResult:
-        """Take one step from every start; see `Attack.attack`.
+    @property
+    def noise_count(self) -> int:
+        """Number of noise points among the candidates; the first ones are starts."""
+        return max(self.spec.points, self.spec.restarts)
 
-        Raises:
-            ValueError: if an x lies outside the clip range.
-        """
-        spec = self.spec
-        ball.require_inside_clip(x)
-        x = x.detach()
-        best = Best(model, x, target, objective, spec.selection_draws, seed)
-        if not bool((ball.radius > 0).any()):
-            return best.result(steps=0)
-        points = noise_points(x, ball, max(spec.points, spec.restarts), seed)
-        for point in points:
-            best.offer(point)
+    def explore(self, setting: Setting, best: Best, points: Tensor) -> int:
+        """Take one step from every start; see `CandidateSearch.explore`."""
+        spec, x, ball = self.spec, setting.x, setting.ball
         for number, start in enumerate((x, *points[: spec.restarts])):
-            draws = generator(seed, "gradient", number)
-            prepared = objective.prepare(best.clean, target, spec.gradient_draws, draws)
-            direction = ball.steepest(input_gradient(model, prepared, start))
+            draws = generator(setting.seed, "gradient", number)
+            prepared = setting.objective.prepare_gradient(
+                best.clean, setting.target, spec.gradient_draws, draws
+            )
+            direction = ball.steepest(input_gradient(setting.model, prepared, start))
             best.offer(ball.project(x, start + direction))
-        return best.result(steps=1)
+        return 1

@@ -41,6 +41,23 @@ class ForwardKL(Objective):
             log_clean = posterior.log_prob(theta)
         return lambda attacked: (log_clean - attacked.log_prob(theta)).mean(0)
 
+    def prepare_gradient(
+        self,
+        clean: Distribution,
+        target: Target,
+        draws: int,
+        generator: torch.Generator,
+    ) -> PreparedObjective:
+        """Leave log q(theta | x) out; see `Objective.prepare_gradient`.
+
+        Raises:
+            TypeError: if `clean` is neither a Posterior nor Gaussian.
+        """
+        if as_gaussian(clean) is not None:
+            return lambda attacked: gaussian_kl(clean, attacked)
+        theta = require_posterior(clean).draw(draws, generator)
+        return lambda attacked: -attacked.log_prob(theta).mean(0)
+
 
 def forward_kl(
     clean: Distribution, attacked: Distribution, draws: int, generator: torch.Generator

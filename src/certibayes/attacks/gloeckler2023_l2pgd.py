@@ -8,6 +8,7 @@ from torch import Tensor
 from certibayes.attacks.base import Attack, AttackResult, ConditionalModel, Objective, Target
 from certibayes.attacks.gradients import input_gradient
 from certibayes.config import attacks as specs
+from certibayes.estimators.flow import weights_once
 from certibayes.seeding import generator
 from certibayes.threat import Ball
 
@@ -43,18 +44,28 @@ class Gloeckler2023L2PGD(Attack):
         if ball.norm != "l2":
             raise ValueError(f"norm: got {ball.norm!r}; allowed: 'l2'")
         ball.require_inside_clip(x)
-        spec = self.spec
         x = x.detach()
-        with torch.no_grad():
-            clean = model(x)
+        with torch.no_grad(), weights_once(model):
+            return self._search(model, x, target, objective, ball, seed)
+
+    def _search(
+        self,
+        model: ConditionalModel,
+        x: Tensor,
+        target: Target,
+        objective: Objective,
+        ball: Ball,
+        seed: int,
+    ) -> AttackResult:
+        spec = self.spec
+        clean = model(x)
         iterate = ball.sample(x, generator(seed, "start"))
         for step in range(spec.STEPS):
             draws = generator(seed, "gradient", step)
-            prepared = objective.prepare(clean, target, spec.GRADIENT_DRAWS, draws)
+            prepared = objective.prepare_gradient(clean, target, spec.GRADIENT_DRAWS, draws)
             direction = ball.steepest(input_gradient(model, prepared, iterate))
             iterate = ball.project(x, iterate + spec.STEP_SIZE * direction)
-        with torch.no_grad():
-            judged = objective.prepare(
-                clean, target, spec.selection_draws, generator(seed, "selection")
-            )
-            return AttackResult(iterate, judged(model(iterate)), spec.STEPS)
+        judged = objective.prepare(
+            clean, target, spec.selection_draws, generator(seed, "selection")
+        )
+        return AttackResult(iterate, judged(model(iterate)), spec.STEPS)

@@ -5,80 +5,72 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from certibayes.attacks.base import Attack, AttackResult, ConditionalModel, Objective, Target
-from certibayes.attacks.candidates import Best, noise_points
+from certibayes.attacks.candidate_search import CandidateSearch, Setting
+from certibayes.attacks.candidates import Best
 from certibayes.attacks.fisher_factors import fisher_factors
 from certibayes.config import attacks as specs
+from certibayes.l1_ball import vertex
 from certibayes.seeding import generator
-from certibayes.threat import Ball
 
 ROWS = 1 << 14
 """Observations times draws that pass through the model at once."""
 SIGN_STEPS = 50
 
 
-class Spectral(Attack):
+class Spectral(CandidateSearch):
     """x + radius * u and x - radius * u, where u maximises u^T F u over the unit ball of the norm.
 
     F = R I(x) R is the Fisher information of q(. | x) with respect to x in units of the ball (R the
     diagonal of radii): KL is u^T F u / 2 to second order. l2: u is the leading eigenvector. linf: a
     local maximum over the box by u <- sign(F u) from the signs of the leading eigenvector; F is
-    positive semi-definite, so no step is a loss (Journee et al., 2010). The objective chooses the
-    sign: candidates are x, the noise points and both ends. No gradient of the objective is used.
+    positive semi-definite, so no step is a loss (Journee et al., 2010). l1: the vertex with the
+    largest diagonal entry of F, for a convex function is largest at a vertex. The objective
+    chooses the sign: candidates are x, the noise points and both ends. No gradient of the objective
+    is used.
     """
 
     def __init__(self, spec: specs.Spectral) -> None:
+        super().__init__(spec)
         self.spec = spec
 
-    def attack(
-        self,
-        model: ConditionalModel,
-        x: Tensor,
-        target: Target,
-        objective: Objective,
-        ball: Ball,
-        seed: int,
-    ) -> AttackResult:
-        """Judge both ends of the leading direction; see `Attack.attack`.
+    def explore(self, setting: Setting, best: Best, points: Tensor) -> int:
+        """Judge both ends of the leading direction; see `CandidateSearch.explore`.
 
         Raises:
-            ValueError: if an x lies outside the clip range.
             TypeError: if q is neither categorical, nor Gaussian, nor a Posterior.
         """
-        spec = self.spec
-        ball.require_inside_clip(x)
-        x = x.detach()
-        best = Best(model, x, target, objective, spec.selection_draws, seed)
-        if not bool((ball.radius > 0).any()):
-            return best.result(steps=0)
-        for point in noise_points(x, ball, spec.points, seed):
-            best.offer(point)
+        spec, x, ball = self.spec, setting.x, setting.ball
         radius = ball.radius.to(x)
-        source = generator(seed, "scores")
+        source = generator(setting.seed, "scores")
         items = max(1, ROWS // spec.score_draws)
         move = radius * torch.cat(
             [
-                leading(radius * fisher_factors(model, part, spec.score_draws, source), ball.norm)
+                leading(
+                    radius * fisher_factors(setting.model, part, spec.score_draws, source),
+                    ball.norm,
+                )
                 for part in x.split(items)
             ]
         )
         best.offer(ball.project(x, x + move))
         best.offer(ball.project(x, x - move))
-        return best.result(steps=0)
+        return 0
 
 
 def leading(factors: Tensor, norm: str) -> Tensor:
     """Return u in the unit ball of the norm where ||S u||_2 is largest; shape (batch, x_dim).
 
     l2: the leading right singular vector, from the smaller of S S^T and S^T S. linf: a local
-    maximum at a corner of the box, see `Spectral`. Zero where S is.
+    maximum at a corner of the box, see `Spectral`. l1: the longest column. Zero where S is.
 
     Args:
         factors: S, shape (batch, rows, x_dim).
-        norm: "l2" or "linf".
+        norm: "l1", "l2" or "linf".
     """
     largest = factors.abs().amax((1, 2), keepdim=True)
     factors = factors / torch.where(largest > 0, largest, 1.0)
+    if norm == "l1":
+        return vertex(torch.linalg.vector_norm(factors, dim=1))
     if factors.shape[1] < factors.shape[2]:
         left = torch.linalg.eigh(factors @ factors.mT).eigenvectors[..., -1:]
         vector = (factors.mT @ left).squeeze(-1)

@@ -60,3 +60,20 @@ class TowardPosterior(Objective):
         aimed = require_distribution(target, "toward_posterior")
         divergence = ForwardKL().prepare(aimed, None, draws, generator)
         return lambda attacked: -divergence(attacked)
+
+    def prepare_gradient(
+        self,
+        clean: Distribution,
+        target: Target,
+        draws: int,
+        generator: torch.Generator,
+    ) -> PreparedObjective:
+        """Leave log q(theta | x_t) out; see `Objective.prepare_gradient`.
+
+        Raises:
+            ValueError: if the target is no distribution.
+            TypeError: if it is neither a Posterior nor Gaussian.
+        """
+        aimed = require_distribution(target, "toward_posterior")
+        divergence = ForwardKL().prepare_gradient(aimed, None, draws, generator)
+        return lambda attacked: -divergence(attacked)

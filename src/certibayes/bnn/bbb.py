@@ -89,7 +89,7 @@ class BBB(WeightInference):
         draws = {}
         for name, mean, rho in zip(self._names, self.mean, self.rho, strict=True):
             noise = torch.randn(n, *mean.shape, generator=generator, dtype=mean.dtype)
-            draws[name] = mean + softplus(rho) * noise
+            draws[name] = mean + softplus(rho) * noise.to(mean.device)
         return draws
 
     def _prior_std(self, parameter: Tensor) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +48,35 @@ class Predictive(nn.Module):
         """Return an ensemble of zeros to load a `state_dict` into."""
         shapes = {name: p.new_zeros(samples, *p.shape) for name, p in network.named_parameters()}
         return cls(network, shapes)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Predictive]) -> Predictive:
+        """Return the ensemble of all samples of several ensembles on one architecture.
+
+        With as many samples in each, its predictive is the mean of theirs.
+
+        Args:
+            parts: at least one.
+
+        Raises:
+            ValueError: if two parts differ in their sizes or in a buffer of their networks: a
+                predictive holds one copy of those.
+        """
+        first = parts[0]
+        buffers = dict(first.network.named_buffers())
+        for position, part in enumerate(parts):
+            if part.samples != first.samples:
+                raise ValueError(
+                    f"parts.{position}: got {part.samples} samples; allowed: {first.samples}"
+                )
+            for name, value in part.network.named_buffers():
+                if not torch.equal(value, buffers[name]):
+                    raise ValueError(f"parts.{position}.{name}: differs from the first part's")
+        names = first.weight_samples
+        return cls(
+            first.network,
+            {name: torch.cat([part.weight_samples[name] for part in parts]) for name in names},
+        )
 
     @property
     def weight_samples(self) -> WeightSamples:

@@ -29,7 +29,7 @@ def probability_bounds(predictive: Predictive, x: Tensor, ball: Ball) -> Interva
     """
     ball.require_inside_clip(x)
     classes = predictive(x[:1]).logits.shape[-1]
-    identity = torch.eye(classes, dtype=x.dtype)
+    identity = torch.eye(classes, dtype=x.dtype, device=x.device)
     margins = _bounds(predictive, (identity - identity.unsqueeze(1)).flatten(0, 1), x, ball)
     lower, upper = (ends.unflatten(-1, (classes, classes)) for ends in margins)
     return Interval(
@@ -54,7 +54,7 @@ def log_likelihood_lower(predictive: Predictive, y: Tensor, x: Tensor, ball: Bal
     """
     ball.require_inside_clip(x)
     classes = predictive(x[:1]).logits.shape[-1]
-    identity = torch.eye(classes, dtype=x.dtype)
+    identity = torch.eye(classes, dtype=x.dtype, device=x.device)
     _, upper = _bounds(predictive, identity - identity[y].unsqueeze(1), x, ball)
     return torch.logsumexp(-upper.logsumexp(-1), 0) - math.log(predictive.samples)
 

@@ -24,7 +24,13 @@ class BallAround:
     ball: Ball
 
     def region(self) -> Region:
-        """Return the same set: a box (linf, exactly) or an ellipsoid cut by a box (l2, exactly)."""
+        """Return the same set: a box (linf, exactly) or an ellipsoid cut by a box (l2, exactly).
+
+        Raises:
+            ValueError: if the ball is an l1 ball, which no bound knows.
+        """
+        if self.ball.norm == "l1":
+            raise ValueError("norm: got 'l1'; allowed for bounds: 'l2', 'linf'")
         flat = self.x.flatten(1)
         lower, upper = self.ball.box(flat)
         box = Interval(lower.view_as(self.x), upper.view_as(self.x))

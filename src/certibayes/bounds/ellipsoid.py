@@ -34,6 +34,15 @@ class Ellipsoid:
         box = self.box.standardized(location, scale)
         return Ellipsoid((self.center - location) / scale, self.radius / scale, box, self.cut)
 
+    def scaled(self, factor: Tensor) -> Ellipsoid:
+        """Return the products with a fixed factor of any sign: again an ellipsoid, exactly."""
+        box = self.box.scaled(factor)
+        return Ellipsoid(self.center * factor, self.radius * factor.abs(), box, self.cut)
+
+    def __add__(self, shift: Tensor) -> Ellipsoid:
+        """Return the sums with a fixed tensor."""
+        return Ellipsoid(self.center + shift, self.radius, self.box + shift, self.cut)
+
     def asinh(self) -> Ellipsoid:
         """Return an ellipsoid around the image under the inverse hyperbolic sine.
 

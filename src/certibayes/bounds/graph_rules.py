@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
-from torch.func import vjp
 
 from certibayes.bounds.graph import Input, Node
 from certibayes.bounds.interval import Interval
 from certibayes.bounds.linear import linear_interval
-from certibayes.bounds.nodes import Affine, Elementwise, Lines, Rearranged
-from certibayes.bounds.rules import propagate
+from certibayes.bounds.nodes import Affine, Elementwise, Lines, Rearranged, Shifted, Sum
+from certibayes.bounds.rules import propagate, registered
+from certibayes.networks.residual import Residual
 
 GraphRule = Callable[[Any, Node], Node]
 AnyGraphRule = TypeVar("AnyGraphRule", bound=GraphRule)
@@ -30,20 +30,8 @@ def graph_rule(*types: type[nn.Module]) -> Callable[[AnyGraphRule], AnyGraphRule
 
 
 def apply(module: nn.Module, node: Node) -> Node:
-    """Return the node of module(value of node).
-
-    A subclass uses its base's rule only if it inherits `forward` unchanged.
-
-    Raises:
-        TypeError: if the module's type has no rule; the message names it.
-    """
-    for base in type(module).__mro__:
-        if base in _RULES and type(module).forward is base.forward:
-            return _RULES[base](module, node)
-    known = ", ".join(sorted(known.__name__ for known in _RULES))
-    raise TypeError(
-        f"module: got {type(module).__qualname__}, no linear bound rule; allowed: {known}"
-    )
+    """Return the node of module(value of node); which rule, see `rules.registered`."""
+    return registered(_RULES, module, "linear bound rule")(module, node)
 
 
 def enclosed(
@@ -61,9 +49,15 @@ def enclosed(
 
 
 def tightened(node: Node) -> Interval:
-    """Return the node's interval, by linear bounds where these can be better."""
+    """Return the node's interval, by linear bounds where these can be better.
+
+    A shifted node takes those of what is shifted: once for all leading dimensions that the shift
+    adds.
+    """
     first = isinstance(node, Affine) and isinstance(node.parents[0], Input)
-    if node.tightening and not first:
+    if node.tightening and isinstance(node, Shifted):
+        node.region = node.shift(tightened(node.parents[0]))
+    elif node.tightening and not first:
         node.region = linear_interval(node)
     return node.interval
 
@@ -82,36 +76,36 @@ def identity(module: nn.Identity, node: Node) -> Node:
     return node
 
 
-@graph_rule(nn.Flatten)
-def flatten(module: nn.Flatten, node: Node) -> Node:
-    """Flatten all features."""
+@graph_rule(Residual)
+def residual(module: Residual, node: Node) -> Sum:
+    """Return t + body(t).
+
+    Raises:
+        ValueError: if the body changes the shape.
+    """
+    inside = apply(module.body, node)
+    module.require_shape(node.interval.lower, inside.interval.lower)
+    return Sum(node, inside)
+
+
+@graph_rule(nn.Flatten, nn.Unflatten)
+def rearranged(module: nn.Flatten | nn.Unflatten, node: Node) -> Rearranged:
+    """Flatten or unflatten features."""
+    require_no_lead(module, node)
     region = propagate(module, node.region)
-    shape = node.feature_shape
-    return Rearranged(node, region, lambda a: a.reshape(*a.shape[:-1], *shape), 1)
-
-
-@graph_rule(nn.Linear)
-def linear(module: nn.Linear, node: Node) -> Affine:
-    """Return W t + b."""
-    weight = module.weight
-    return Affine(node, propagate(module, node.region), lambda a: a @ weight, module.bias)
-
-
-@graph_rule(nn.Conv2d)
-def conv2d(module: nn.Conv2d, node: Node) -> Affine:
-    """Return a convolution; its adjoint is the transposed convolution of the same geometry."""
-    region = propagate(module, node.region)
-    shape = node.feature_shape
-
-    def convolve(images: Tensor) -> Tensor:
-        return module._conv_forward(images, module.weight, None)
+    shape, features = node.feature_shape, region.box.lower.dim() - 1
 
     def adjoint(a: Tensor) -> Tensor:
-        images = a.reshape(-1, *a.shape[-3:])
-        pull: Callable[[Tensor], tuple[Tensor]] = vjp(
-            convolve, images.new_zeros(len(images), *shape)
-        )[1]
-        return pull(images)[0].reshape(*a.shape[:-3], *shape)
+        return a.reshape(*a.shape[: a.dim() - features], *shape)
 
-    bias = None if module.bias is None else module.bias.view(-1, 1, 1)
-    return Affine(node, region, adjoint, bias, features=3)
+    return Rearranged(node, region, adjoint, features)
+
+
+def require_no_lead(module: nn.Module, node: Node) -> None:
+    """Raise ValueError if a node has dimensions in front of the batch, e.g. draws of theta."""
+    shape = tuple(node.interval.lower.shape)
+    if len(shape) != node.features + 1:
+        raise ValueError(
+            f"{type(module).__qualname__}: got a node of shape {shape} with {node.features} "
+            "feature dimensions; allowed: nothing in front of the batch"
+        )

@@ -14,10 +14,12 @@ from certibayes.bounds.graph import Node
 from certibayes.bounds.graph_rules import enclosed, graph_rule
 from certibayes.bounds.interval import Interval
 from certibayes.bounds.nodes import Elementwise, Lines
+from certibayes.bounds.relaxations_dip import Dip, dip_lines
 from certibayes.bounds.rules_dip import gelu as gelu_interval
 from certibayes.bounds.rules_dip import silu as silu_interval
 from certibayes.bounds.rules_monotone import leaky_relu as leaky_relu_interval
 from certibayes.bounds.rules_monotone import monotone
+from certibayes.bounds.rules_monotone import softplus as softplus_interval
 
 
 @graph_rule(nn.ReLU)
@@ -60,25 +62,23 @@ def softplus(module: nn.Softplus, node: Node) -> Elementwise:
         return (module.beta * t).sigmoid()
 
     lines = partial(relaxations.convex, module.__call__, derivative)
-    return enclosed(node, partial(monotone, module), lines)
+    return enclosed(node, partial(softplus_interval, module), lines)
 
 
 @graph_rule(nn.SiLU)
 def silu(module: nn.SiLU, node: Node) -> Elementwise:
-    """Return t sigmoid(t); its second derivative lies within [-0.1, 0.5]."""
-    lines = partial(relaxations.smooth, functional.silu, silu_derivative, curvature=0.5)
-    return enclosed(node, partial(silu_interval, module), lines)
+    """Return t sigmoid(t)."""
+    return enclosed(node, partial(silu_interval, module), partial(dip_lines, SILU))
 
 
 @graph_rule(nn.GELU)
 def gelu(module: nn.GELU, node: Node) -> Elementwise:
-    """Return t Phi(t); its second derivative lies within [-0.2, 2 / sqrt(2 pi)].
+    """Return t Phi(t).
 
     Raises:
         ValueError: for the approximation by tanh.
     """
-    lines = partial(relaxations.smooth, module.__call__, gelu_derivative, curvature=0.8)
-    return enclosed(node, partial(gelu_interval, module), lines)
+    return enclosed(node, partial(gelu_interval, module), partial(dip_lines, GELU))
 
 
 def tanh_lines(over: Interval) -> Lines:
@@ -100,3 +100,9 @@ def gelu_derivative(t: Tensor) -> Tensor:
     """Return Phi(t) + t phi(t)."""
     density = (-0.5 * t.square()).exp() / math.sqrt(2 * math.pi)
     return 0.5 * (1 + torch.erf(t / math.sqrt(2))) + t * density
+
+
+SILU = Dip(functional.silu, silu_derivative, lambda t: t * (-t).sigmoid(), 0.5, 8.0)
+"""Its second derivative lies within [-0.1, 0.5]."""
+GELU = Dip(functional.gelu, gelu_derivative, lambda t: t * torch.special.ndtr(-t), 0.8, 6.0)
+"""Its second derivative lies within [-0.11, 2 / sqrt(2 pi)]."""

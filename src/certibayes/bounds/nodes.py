@@ -88,8 +88,12 @@ class Shifted(Node):
     """A node plus a fixed tensor, which may add leading dimensions."""
 
     def __init__(self, parent: Node, constant: Tensor) -> None:
-        super().__init__((parent,), parent.interval + constant, parent.features)
         self._constant = constant
+        super().__init__((parent,), self.shift(parent.interval), parent.features)
+
+    def shift(self, bounds: Interval) -> Interval:
+        """Return bounds of the node from bounds of what is shifted."""
+        return bounds + self._constant
 
     def pull_back(self, coefficients: Tensor) -> tuple[tuple[Tensor, ...], Tensor | float]:
         """Move the constant into the offset; exact."""

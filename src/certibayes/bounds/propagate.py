@@ -7,9 +7,15 @@ from torch.func import functional_call, vmap
 
 from certibayes.bounds import (
     graph_rules_activations,
+    graph_rules_affine,
+    graph_rules_pooling,
+    graph_rules_products,
     rules_affine,
     rules_dip,
     rules_monotone,
+    rules_normalization,
+    rules_pooling,
+    rules_products,
     rules_structure,
 )
 from certibayes.bounds.affine import affine, row_products
@@ -23,6 +29,9 @@ from certibayes.bounds.rules import propagate
 
 __all__ = [
     "graph_rules_activations",
+    "graph_rules_affine",
+    "graph_rules_pooling",
+    "graph_rules_products",
     "interval_bounds",
     "interval_bounds_of_samples",
     "last_layer_folded",
@@ -30,6 +39,9 @@ __all__ = [
     "rules_affine",
     "rules_dip",
     "rules_monotone",
+    "rules_normalization",
+    "rules_pooling",
+    "rules_products",
     "rules_structure",
 ]
 

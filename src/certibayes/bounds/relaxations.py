@@ -14,10 +14,10 @@ from certibayes.bounds.interval import Interval
 from certibayes.bounds.nodes import Lines
 
 Map = Callable[[Tensor], Tensor]
-NARROW = 1e-7
-"""Relative width below which a chord's slope is taken from the derivative at its middle."""
+NARROW = {torch.float32: 1e-4, torch.float64: 1e-7}
+"""Relative width below which a chord's slope is taken from the derivative at its middle: there a
+quotient of differences has lost its digits, and the two differ by less than rounding."""
 BISECTIONS = 40
-GRID = 64
 
 
 def chord(function: Map, derivative: Map, over: Interval) -> tuple[Tensor, Tensor]:
@@ -26,7 +26,7 @@ def chord(function: Map, derivative: Map, over: Interval) -> tuple[Tensor, Tenso
     Over an interval too narrow for a quotient it is the tangent at the middle.
     """
     width = over.width
-    narrow = width <= NARROW * (1 + over.magnitude().upper)
+    narrow = width <= NARROW[width.dtype] * (1 + over.magnitude().upper)
     rise = function(over.upper) - function(over.lower)
     safe = torch.where(narrow, torch.ones_like(width), width)
     slope = torch.where(narrow, derivative(over.center), rise / safe)
@@ -87,20 +87,6 @@ def sigmoidal(function: Map, derivative: Map, over: Interval, inflection: float 
     upper = _upper_line(function, derivative, over, inflection)
     slope, offset = _upper_line(turned, turned_derivative, -over, -inflection)
     return Lines(slope, -offset, *upper)
-
-
-def smooth(function: Map, derivative: Map, over: Interval, curvature: float) -> Lines:
-    """Enclose any function with |second derivative| <= curvature: parallel lines of chord slope.
-
-    f(t) - slope t is bounded on a grid of step h; between two points it strays from the
-    interpolating line by at most curvature h^2 / 8.
-    """
-    slope, _ = chord(function, derivative, over)
-    share = torch.linspace(0, 1, GRID, dtype=over.lower.dtype)
-    points = over.lower.unsqueeze(-1) + over.width.unsqueeze(-1) * share
-    rest = function(points) - slope.unsqueeze(-1) * points
-    stray = curvature * (over.width / (GRID - 1)).square() / 8
-    return Lines(slope, rest.amin(-1) - stray, slope, rest.amax(-1) + stray)
 
 
 def _upper_line(

@@ -8,7 +8,7 @@ from torch.nn import functional
 from certibayes.bounds.affine import affine
 from certibayes.bounds.ellipsoid import Region
 from certibayes.bounds.interval import Interval
-from certibayes.bounds.rules import rule
+from certibayes.bounds.rules import require_dims, rule
 
 
 @rule(nn.Linear)
@@ -17,8 +17,8 @@ def linear(module: nn.Linear, region: Region) -> Interval:
     return affine(region, module.weight, module.bias)
 
 
-@rule(nn.Conv2d)
-def conv2d(module: nn.Conv2d, region: Region) -> Interval:
+@rule(nn.Conv1d, nn.Conv2d)
+def convolution(module: nn.Conv1d | nn.Conv2d, region: Region) -> Interval:
     """Bound a convolution with zero padding, exactly for each output by itself.
 
     Raises:
@@ -26,17 +26,14 @@ def conv2d(module: nn.Conv2d, region: Region) -> Interval:
     """
     if module.padding_mode != "zeros":
         raise ValueError(f"padding_mode: got {module.padding_mode!r}; allowed: 'zeros'")
+    spatial = len(module.kernel_size)
+    require_dims(module, region, spatial + 2)
+    bias = None if module.bias is None else module.bias.view(-1, *(1,) * spatial)
+    return affine(region, module.weight, bias, lambda t, weight: convolved(module, t, weight))
 
-    def convolve(images: Tensor, weight: Tensor) -> Tensor:
-        return functional.conv2d(
-            images,
-            weight,
-            None,
-            module.stride,
-            module.padding,
-            module.dilation,
-            module.groups,
-        )
 
-    bias = None if module.bias is None else module.bias.view(-1, 1, 1)
-    return affine(region, module.weight, bias, convolve)
+def convolved(module: nn.Conv1d | nn.Conv2d, t: Tensor, weight: Tensor) -> Tensor:
+    """Return the convolution without bias, of the module's geometry, with other weights."""
+    convolve = functional.conv1d if isinstance(module, nn.Conv1d) else functional.conv2d
+    geometry = (module.stride, module.padding, module.dilation, module.groups)
+    return convolve(t, weight, None, *geometry)  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ from typing import Any
 
 from certibayes import registry
 from certibayes.estimators.base import Estimator
+from certibayes.estimators.ensemble import EnsembleEstimator
 
 
 def estimator_name(model: Estimator) -> str:
@@ -26,12 +27,17 @@ def estimator_name(model: Estimator) -> str:
 def bound_rule(kind: str, model: Estimator) -> Any | None:
     """Return the rule of one kind for an estimator, or None where none is registered.
 
+    An ensemble has the rules that its members have.
+
     Args:
-        kind: "estimator_bounds" (of the log density) or "forward_kl_bounds" (of the KL).
+        kind: "estimator_bounds" (of the log density), "forward_kl_bounds" (of the KL),
+            "head_shift_bounds" (of TV and KL in closed form) or "log_density_graph".
         model: the estimator to bound.
 
     Raises:
         ValueError: if the estimator's class is not registered.
     """
     name = estimator_name(model)
+    if isinstance(model, EnsembleEstimator) and bound_rule(kind, model.estimators[0]) is None:
+        return None
     return registry.load(kind, name) if name in registry.names(kind) else None

@@ -15,7 +15,7 @@ from certibayes.certificates.base import (
     UnsoundBoundError,
     verdicts,
 )
-from certibayes.certificates.bound_rules import bound_rule
+from certibayes.certificates.forward_kl_bound import forward_kl_bound
 from certibayes.certificates.inputs import require_float64, require_in_ball
 from certibayes.certificates.posterior_draws import PosteriorDraws, draw_posterior
 from certibayes.certificates.shift_bounds import RELATIVE_ROUNDING, ShiftBounds
@@ -55,7 +55,8 @@ class PosteriorShift(Certificate[PosteriorDraws, PosteriorShiftResult]):
     With L(theta) a lower bound of log q(theta | x') over the ball and theta ~ q(. | x),
     TV = E[(1 - q(theta | x') / q(theta | x))+] <= E[(1 - exp(L(theta) - log q(theta | x)))+].
     The terms lie in [0, 1]; `upper` is the one-sided confidence bound of their mean at `confidence`
-    for each observation alone. Number of draws and interval are fixed before any draw.
+    for each observation alone. Number of draws and interval are fixed before any draw. Families
+    with a closed form have deterministic bounds of TV itself (`bounds: closed_form`).
     """
 
     def __init__(self, spec: PosteriorShiftSpec) -> None:
@@ -66,6 +67,8 @@ class PosteriorShift(Certificate[PosteriorDraws, PosteriorShiftResult]):
     ) -> PosteriorDraws:
         """Draw theta ~ q(. | x), float64, once for all radii; `target` is not used.
 
+        A closed form needs the draws of the comparison only.
+
         Raises:
             ValueError: if model or x are not float64, x is not finite, the model is no registered
                 estimator or a draw has no finite density.
@@ -73,7 +76,9 @@ class PosteriorShift(Certificate[PosteriorDraws, PosteriorShiftResult]):
         if not isinstance(model, Estimator):
             raise ValueError(f"model: got {type(model).__name__}; allowed: an Estimator")
         require_float64(model, x)
-        return draw_posterior(model, x, self.spec.draws, seed)
+        closed = self.spec.bounds == "closed_form"
+        draws = self.spec.comparison_draws if closed else self.spec.draws
+        return draw_posterior(model, x, draws, seed)
 
     def certify(self, prepared: PosteriorDraws, ball: Ball) -> PosteriorShiftResult:
         """Bound the total variation over the ball around every x.
@@ -88,16 +93,17 @@ class PosteriorShift(Certificate[PosteriorDraws, PosteriorShiftResult]):
         bounds: ShiftBounds = registry.load("shift_bounds", self.spec.bounds)(
             self.spec, prepared, ball
         )
+        kl = bounds.forward_kl
         return PosteriorShiftResult(
             upper=bounds.upper,
             lower=torch.full_like(bounds.upper, -torch.inf),
             verdict=verdicts(bounds.upper <= self.spec.tau, torch.zeros_like(bounds.upper).bool()),
-            confidence=self.spec.confidence,
+            confidence=bounds.confidence or self.spec.confidence,
             mean=bounds.mean,
             comparison=bounds.comparison,
             comparison_kl=bounds.comparison_kl,
             kl_estimate=bounds.kl_estimate,
-            kl_bound=_kl_bound(prepared, ball),
+            kl_bound=forward_kl_bound(prepared, ball) if kl is None else kl,
             seconds=time.perf_counter() - start,
         )
 
@@ -155,13 +161,3 @@ class PosteriorShift(Certificate[PosteriorDraws, PosteriorShiftResult]):
             lower=torch.maximum(result.lower, reached),
             verdict=verdicts(result.certified, refuted),
         )
-
-
-def _kl_bound(prepared: PosteriorDraws, ball: Ball) -> Tensor | None:
-    """Return the certified forward KL, shape (batch,), where the estimator has a closed form."""
-    rule = bound_rule("forward_kl_bounds", prepared.model)
-    if rule is None:
-        return None
-    with torch.no_grad():
-        bound: Tensor = rule(prepared.model, prepared.x, ball)
-    return torch.where(bound.isnan(), torch.inf, bound).clamp(min=0.0)

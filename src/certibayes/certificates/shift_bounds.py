@@ -21,6 +21,8 @@ class ShiftBounds:
         comparison: bound of an attack's mean term on the comparison draws, a matter of algebra.
         comparison_kl: bound of an attack's mean log ratio on the same draws, nats.
         kl_estimate: estimate, not a certificate, of a bound of the forward KL, nats.
+        forward_kl: certified bound of the forward KL, nats; None = the family's, if there is one.
+        confidence: probability that `upper` holds; None = the one that was asked for.
     """
 
     upper: Tensor
@@ -28,3 +30,5 @@ class ShiftBounds:
     comparison: Tensor
     comparison_kl: Tensor
     kl_estimate: Estimate
+    forward_kl: Tensor | None = None
+    confidence: float | None = None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from certibayes.commands.report import check, print_summary
 from certibayes.config import ConfigError, load
+from certibayes.config.parts import PART_VARIABLE, declare_part, part_of
 from certibayes.locking import HOLDER_VARIABLE, StudyLock, clear_snakemake_locks
 from certibayes.process import killed_with_parent
 
@@ -19,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="study file")
     parser.add_argument("--cores", default="all", help="cores of all jobs together (default: all)")
+    declare_part(parser)
     parser.add_argument(
         "--die-with-parent", action="store_true", help="be killed when the caller is, e.g. make"
     )
@@ -40,7 +42,8 @@ def main(args: argparse.Namespace) -> int:
     """
     if args.die_with_parent:
         killed_with_parent()
-    folder = Path("results") / load(args.config).study
+    folder = Path("results") / part_of(load(args.config), args.part).study
+    os.environ[PART_VARIABLE] = " ".join(args.part)
     snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile())]
     snakemake += ["--configfile", str(args.config)]
     with StudyLock(folder):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from certibayes.config.base import Count, Positive, PositiveInt, Spec
+from certibayes.config.base import AtLeastTwo, Count, Positive, PositiveInt, Spec
 from certibayes.config.tasks import Form
 from certibayes.config.threat import PerturbationGrid
 
@@ -28,8 +28,37 @@ FORM_OF_OBJECTIVE: dict[ObjectiveName, Form] = {
     "toward_theta": "posterior",
     "expected_loss": "classification",
 }
+DRAWLESS: tuple[ObjectiveName, ...] = ("nll", "toward_theta", "expected_loss")
+"""Objectives that use no draw of theta."""
+CheckName = Literal["more_steps", "more_restarts", "more_draws", "transfer", "gradient_free"]
+CHECKS: tuple[CheckName, ...] = get_args(CheckName)
 MMD_DRAWS = 2
 """Fewest draws from which MMD can be estimated without bias."""
+
+
+class AdaptiveChecks(Spec):
+    """Stronger and different attacks that a gradient attack is held against.
+
+    They run at its largest epsilon. One that reaches clearly more shows that the gradients may be
+    masked, or that the attack is too weak for a claim of robustness.
+    """
+
+    checks: tuple[CheckName, ...] = CHECKS
+    """`more_steps`, `more_restarts` and `more_draws` (of gradients and of the selection) multiply
+    an effort by `factor`; `transfer` attacks the undefended model instead; `gradient_free` is a
+    random search of about as many steps."""
+    observations: PositiveInt = 24
+    """First test observations that are checked."""
+    factor: AtLeastTwo = 2
+    report_draws: Annotated[int, Field(strict=True, ge=256)] = 256
+    """Fresh draws of theta on which attack and checks are compared."""
+
+    @field_validator("checks")
+    @classmethod
+    def _each_once(cls, checks: tuple[CheckName, ...]) -> tuple[CheckName, ...]:
+        if not checks or len(set(checks)) < len(checks):
+            raise ValueError(f"got {list(checks)}; allowed: each name once, or adaptive: null")
+        return checks
 
 
 class Attack(Spec):
@@ -43,6 +72,11 @@ class Attack(Spec):
     others."""
     selection_draws: PositiveInt = 64
     """Draws of theta on which candidates are judged (posterior objectives)."""
+
+    @property
+    def adaptive_checks(self) -> AdaptiveChecks | None:
+        """The checks of a gradient attack, None if they are switched off or it is none."""
+        return None
 
     @field_validator("mask")
     @classmethod
@@ -74,6 +108,13 @@ class GradientSearch(Search):
 
     gradient_draws: PositiveInt = 8
     """Draws of theta per gradient step, fresh every step."""
+    adaptive: AdaptiveChecks | None = AdaptiveChecks()
+    """What the attack is held against; null = nothing."""
+
+    @property
+    def adaptive_checks(self) -> AdaptiveChecks | None:
+        """The value of `adaptive`."""
+        return self.adaptive
 
 
 class GradientAscent(GradientSearch):
@@ -146,6 +187,13 @@ class Gloeckler2023L2PGD(Attack):
     GRADIENT_DRAWS: ClassVar[int] = 5
 
     kind: Literal["gloeckler2023_l2pgd"] = "gloeckler2023_l2pgd"
+    adaptive: AdaptiveChecks | None = AdaptiveChecks()
+    """What the attack is held against; null = nothing."""
+
+    @property
+    def adaptive_checks(self) -> AdaptiveChecks | None:
+        """The value of `adaptive`."""
+        return self.adaptive
 
     @field_validator("perturbation")
     @classmethod

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from certibayes.config.base import AtLeastTwo, Fraction, OpenFraction, Spec
 from certibayes.config.tasks import Form
-from certibayes.config.threat import PerturbationGrid
+from certibayes.config.threat import BoundedPerturbationGrid
 
 
 class Certificate(Spec):
@@ -16,7 +16,7 @@ class Certificate(Spec):
 
     form: ClassVar[Form]
     kind: str
-    perturbation: PerturbationGrid
+    perturbation: BoundedPerturbationGrid
 
 
 class PosteriorShift(Certificate):
@@ -26,7 +26,10 @@ class PosteriorShift(Certificate):
         bounds: "interval" takes the worst x' for every draw of theta by itself; "crown_ibp" and
             "crown" bound the log density by linear functions of x' and take one worst x' for all
             draws, which is tighter. "crown" bounds intermediate layers linearly too: tighter
-            still for models that were not trained for it, and slower.
+            still for models that were not trained for it, and slower. "closed_form" (Gaussians,
+            mixtures and ensembles of these) bounds the total variation itself by that of the
+            family: deterministic, so that its confidence is 1; only the draws of the comparison
+            are taken, and `confidence` is that of a refutation.
     """
 
     form: ClassVar[Form] = "posterior"
@@ -34,14 +37,24 @@ class PosteriorShift(Certificate):
     tau: Fraction = 0.2
     draws: AtLeastTwo = 10_000
     confidence: OpenFraction = 0.999
-    bounds: Literal["interval", "crown_ibp", "crown"] = "interval"
+    bounds: Literal["interval", "crown_ibp", "crown", "closed_form"] = "interval"
     interval: Literal["hoeffding", "empirical_bernstein", "betting"] = "empirical_bernstein"
     comparison_draws: AtLeastTwo = 500
     """First draws, stored, on which attacks are compared with the bound; at most `draws`."""
 
+    @property
+    def stated_draws(self) -> int:
+        """Draws that the upper bound rests on; a closed form needs none."""
+        return 0 if self.bounds == "closed_form" else self.draws
+
+    @property
+    def stated_interval(self) -> str:
+        """Kind of the upper bound."""
+        return "deterministic" if self.bounds == "closed_form" else self.interval
+
     @model_validator(mode="after")
     def _interval_of_bounds(self) -> PosteriorShift:
-        if self.bounds != "interval" and self.interval == "betting":
+        if self.bounds in ("crown_ibp", "crown") and self.interval == "betting":
             raise ValueError(
                 f"interval: got 'betting'; allowed with bounds {self.bounds!r}: hoeffding, "
                 "empirical_bernstein"

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping
 
 from certibayes import registry
 from certibayes.config.attacks import FORM_OF_OBJECTIVE
-from certibayes.config.defenses import EXACT_INFORMATION, Fisher
+from certibayes.config.certificates import PosteriorShift
+from certibayes.config.defenses import EXACT_INFORMATION, AnyDefense, Fisher
 from certibayes.config.errors import violation
 from certibayes.config.evaluation import Evaluation
 from certibayes.config.own_checks import own_findings
 from certibayes.config.study import Experiment, Study
 from certibayes.config.tasks import BUILT_IN
+from certibayes.config.threat import Clip, PerturbationAt
 
 MIN_HELD_OUT = 5
 """Expected rows of the validation part, below which a hash of the row index may leave none."""
@@ -26,6 +28,16 @@ def findings(study: Study) -> list[str]:
     ]
     if "none" in study.defenses:
         found.append(violation("defenses.none", "none", "any other name; it is built in"))
+    found += [
+        violation(
+            f"defenses.{name}.perturbation.clip",
+            "data_range",
+            "[low, high] around every training observation, or nothing: training observations may "
+            "lie outside the range of the test observations",
+        )
+        for name, spec in study.defenses.items()
+        if _clip(spec) == "data_range"
+    ]
     own = [line for name, spec in study.tasks.items() for line in own_findings(name, spec)]
     if own:
         return found + own
@@ -33,6 +45,11 @@ def findings(study: Study) -> list[str]:
         key = f"experiments.{position}"
         found += list(_unknown(study, key, experiment)) or _misfits(study, key, experiment)
     return list(dict.fromkeys(found or _disagreements(study)))
+
+
+def _clip(spec: AnyDefense) -> Clip | None:
+    ball = getattr(spec, "perturbation", None)
+    return ball.clip if isinstance(ball, PerturbationAt) else None
 
 
 def _unknown(study: Study, key: str, experiment: Experiment) -> Iterator[str]:
@@ -69,6 +86,7 @@ def _misfits(study: Study, key: str, experiment: Experiment) -> list[str]:
             fitting = [n for n, c in study.certificates.items() if c.form == model.form]
             found.append(violation(f"{key}.certificates", name, fitting))
     found += _unbounded(study, key, experiment)
+    found += _without_closed_form(study, key, experiment)
     found += _inexact(study, key, experiment)
     smallest = math.ceil(MIN_HELD_OUT / model.validation_fraction)
     if experiment.budget < smallest:
@@ -83,7 +101,7 @@ def _misfits(study: Study, key: str, experiment: Experiment) -> list[str]:
 def _unbounded(study: Study, key: str, experiment: Experiment) -> Iterator[str]:
     """Yield what needs bounds of the log density that the estimator does not have."""
     estimator = study.models[experiment.model].estimator
-    bounded = registry.names("estimator_bounds")
+    bounded = [name for name in registry.names("estimator_bounds") if name != "ensemble"]
     if estimator is None or estimator.kind in bounded:
         return
     needing = {
@@ -104,6 +122,22 @@ def _unbounded(study: Study, key: str, experiment: Experiment) -> Iterator[str]:
                 f"{key}.{part}: got {name!r} with the {estimator.kind!r} estimator of "
                 f"{experiment.model!r}, whose density has no bounds; allowed estimators: "
                 f"{', '.join(bounded)}"
+            )
+
+
+def _without_closed_form(study: Study, key: str, experiment: Experiment) -> Iterator[str]:
+    """Yield certificates in closed form of estimators that have none."""
+    estimator = study.models[experiment.model].estimator
+    closed = [name for name in registry.names("head_shift_bounds") if name != "ensemble"]
+    if estimator is None or estimator.kind in closed:
+        return
+    for name in experiment.certificates:
+        spec = study.certificates[name]
+        if isinstance(spec, PosteriorShift) and spec.bounds == "closed_form":
+            yield (
+                f"{key}.certificates: got {name!r} with bounds: closed_form and the "
+                f"{estimator.kind!r} estimator of {experiment.model!r}; allowed estimators: "
+                f"{', '.join(closed)}"
             )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StrictBool, model_validator
 
 from certibayes.config.base import Fraction, NonNegative, Positive, PositiveInt, Spec
 from certibayes.config.models import Training
-from certibayes.config.threat import PerturbationAt
+from certibayes.config.presets import PresetSpec
+from certibayes.config.threat import BoundedPerturbationAt, PerturbationAt, Unit
 
 TraceName = Literal["exact", "score", "directional", "top_eigenvalue"]
 DrawGradient = Literal["none", "score_function", "reparametrized"]
@@ -25,13 +26,15 @@ class NoDefense(Spec):
     kind: Literal["none"] = "none"
 
 
-class Fisher(Spec):
-    """Penalty on the information about standardized x, theta ~ q(. | x) (Gloeckler et al., 2023).
+class Fisher(PresetSpec):
+    """Penalty on the information about x, theta ~ q(. | x) (Gloeckler et al., 2023).
 
     The objective is log q(target | x) - beta * (trace or largest eigenvalue of I(x)).
 
     Attributes:
         beta: weight of the penalty.
+        unit: of x, as for perturbations: "feature_std" weighs all features alike, "within_std" and
+            "raw" (published) all directions of x, as an l2 adversary does.
         trace: how the information is measured. "score": mean squared score over draws; "exact":
             closed form (classifiers, and the estimators of `EXACT_INFORMATION`); "directional":
             finite difference along random directions, no second derivative; "top_eigenvalue":
@@ -46,8 +49,10 @@ class Fisher(Spec):
         training: a schedule of its own; None = the model's.
     """
 
+    SECTION: ClassVar[str] = "defenses.fisher"
     kind: Literal["fisher"] = "fisher"
     beta: NonNegative
+    unit: Unit = "feature_std"
     trace: TraceName = "score"
     draws: PositiveInt = 1
     draw_gradient: DrawGradient = "none"
@@ -75,15 +80,21 @@ class Empirical(Spec):
     """Penalty beta * squared score at the simulator's theta: the empirical Fisher information.
 
     Not the information of q: theta comes from the training pair, nothing is drawn.
+
+    Attributes:
+        beta: weight of the penalty.
+        warm_start: begin at the trained model.
+        training: a schedule of its own; None = the model's.
     """
 
     kind: Literal["empirical"] = "empirical"
     beta: NonNegative
+    unit: Unit = "feature_std"
     warm_start: StrictBool = True
     training: Training | None = None
 
 
-class Adversarial(Spec):
+class Adversarial(PresetSpec):
     """Log-likelihood at the worst x' that projected steps find (Madry et al., 2018).
 
     Attributes:
@@ -95,6 +106,7 @@ class Adversarial(Spec):
         training: a schedule of its own; None = the model's.
     """
 
+    SECTION: ClassVar[str] = "defenses.adversarial"
     kind: Literal["adversarial"] = "adversarial"
     perturbation: PerturbationAt
     steps: PositiveInt = 20
@@ -104,7 +116,7 @@ class Adversarial(Spec):
     training: Training | None = None
 
 
-class Trades(Spec):
+class Trades(PresetSpec):
     """Log-likelihood minus beta * KL between clean and attacked (Zhang et al., 2019).
 
     Attributes:
@@ -120,6 +132,7 @@ class Trades(Spec):
         training: a schedule of its own; None = the model's.
     """
 
+    SECTION: ClassVar[str] = "defenses.trades"
     kind: Literal["trades"] = "trades"
     perturbation: PerturbationAt
     beta: NonNegative = 0.1
@@ -132,9 +145,16 @@ class Trades(Spec):
     training: Training | None = None
 
 
-class NoiseAugmentation(Spec):
-    """Log-likelihood at a uniform point of the ball around x."""
+class NoiseAugmentation(PresetSpec):
+    """Log-likelihood at a uniform point of the ball around x.
 
+    Attributes:
+        perturbation: the ball.
+        warm_start: begin at the trained model.
+        training: a schedule of its own; None = the model's.
+    """
+
+    SECTION: ClassVar[str] = "defenses.noise"
     kind: Literal["noise"] = "noise"
     perturbation: PerturbationAt
     warm_start: StrictBool = False
@@ -144,14 +164,19 @@ class NoiseAugmentation(Spec):
 class RobustLikelihood(Spec):
     """Worst-case log-likelihood over a ball by interval bounds (Wicker et al., 2021).
 
-    `clean_weight` is lambda. mixing "inside": log(lambda q + (1 - lambda) q_worst), the published
-    form, whose gradient vanishes at -log lambda; "outside":
-    lambda log q + (1 - lambda) log q_worst.
-    The radius grows linearly from 0 over the first `ramp_fraction` of training.
+    Attributes:
+        perturbation: the ball at full radius.
+        clean_weight: lambda, the share of the clean likelihood.
+        mixing: "inside": log(lambda q + (1 - lambda) q_worst), the published form, whose gradient
+            vanishes at -log lambda; "outside": lambda log q + (1 - lambda) log q_worst.
+        ramp_fraction: share of training over which the radius grows linearly from 0.
+        warm_start: begin at the trained model.
+        initialization: of the weights; "interval": suited to interval bounds, fresh weights only.
+        training: a schedule of its own; None = the model's.
     """
 
     kind: Literal["robust_likelihood"] = "robust_likelihood"
-    perturbation: PerturbationAt
+    perturbation: BoundedPerturbationAt
     clean_weight: Fraction = 0.5
     mixing: Literal["inside", "outside"] = "outside"
     ramp_fraction: Fraction = 0.5

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from certibayes.config.base import AtLeastTwo, PositiveInt, Spec
+from certibayes.config.base import AtLeastTwo, Count, PositiveInt, Spec
 
 
 class Evaluation(Spec):
@@ -17,7 +17,17 @@ class Evaluation(Spec):
     report_draws: AtLeastTwo = 1_000
     """Fresh draws of theta that report a divergence: never those that selected an iterate."""
     coverage_draws: PositiveInt = 500
+    """Of the reporting draws: for expected coverage, ranks (SBC) and TARP."""
+    mmd_draws: Annotated[int, Field(strict=True, ge=4)] = 100
+    """Of the reporting draws, at most: for MMD, whose cost is quadratic in them."""
+    predictive_draws: Count = 20
+    """Draws of theta per observation that the simulator is run on, clean and attacked; 0 = off."""
+    predictive_observations: Count = 10
+    """Test observations whose posteriors are simulated from; 0 = off."""
     c2st_observations: PositiveInt = 3
+    """Clean observations that are compared with the exact posterior by C2ST."""
+    c2st_attacked_observations: Count = 0
+    """Attacked observations, per attack and radius, that are compared by C2ST; 0 = off."""
     c2st_draws: Annotated[int, Field(strict=True, ge=50)] = 500
     """Draws of each of the two samples; the classifier's cross-validation needs at least 50."""
     reference_draws: Annotated[int, Field(strict=True, ge=50, le=10_000)] = 1_000

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from certibayes.config.adaptive import checks_of
 from certibayes.config.attacks import AnyAttack
 from certibayes.config.base import Spec
 from certibayes.config.certificates import AnyCertificate
@@ -20,6 +21,7 @@ from certibayes.config.models import Model
 from certibayes.config.simulators.gloeckler2023 import Vae
 from certibayes.config.simulators.own import OwnPairs
 from certibayes.config.study import Experiment, Study
+from certibayes.config.sweeps import Sweep
 from certibayes.config.tasks import AnyTask
 from certibayes.config.tracking import Tracking
 
@@ -65,11 +67,12 @@ class ModelJob(Job):
 
 
 class AttackJob(ModelJob):
-    """One model and one attack, all epsilons and observations."""
+    """One model and one attack, all epsilons and observations; `checks`: its adaptive checks."""
 
     attack: str
     attack_spec: AnyAttack
     observations: int
+    checks: dict[str, AnyAttack] = Field(default_factory=dict)
 
 
 class CertifyJob(ModelJob):
@@ -89,10 +92,11 @@ class EvaluateJob(ModelJob):
 
 
 class ReportJob(Spec):
-    """All evaluated models of a study."""
+    """All evaluated models of a study, and the sweeps that some of their defenses come from."""
 
     study: str
     tracking: Tracking = Tracking()
+    sweeps: dict[str, Sweep] = Field(default_factory=dict)
     models: tuple[EvaluateJob, ...]
 
 
@@ -164,11 +168,13 @@ def base_models(study: Study) -> list[ModelJob]:
 
 def attack_job(model: EvaluateJob, attack: str) -> AttackJob:
     """Return the slice of one attack on one model."""
+    spec = model.attacks[attack]
     return AttackJob(
         **_fields(model, AttackJob),
         attack=attack,
-        attack_spec=model.attacks[attack],
+        attack_spec=spec,
         observations=model.evaluation.observations,
+        checks=checks_of(spec, defended=model.defense != "none"),
     )
 
 
@@ -218,7 +224,12 @@ def simulate_job(study: Study, task: str, shard: int) -> SimulateJob:
 
 def report_job(study: Study) -> ReportJob:
     """Return the slice of the report."""
-    return ReportJob(study=study.study, tracking=study.tracking, models=tuple(model_jobs(study)))
+    return ReportJob(
+        study=study.study,
+        tracking=study.tracking,
+        sweeps=study.sweeps,
+        models=tuple(model_jobs(study)),
+    )
 
 
 def _task_fields(study: Study, task: str) -> dict[str, Any]:

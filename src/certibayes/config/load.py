@@ -14,6 +14,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode
 from certibayes.config.checks import findings
 from certibayes.config.errors import ConfigError, describe
 from certibayes.config.study import Study
+from certibayes.config.sweeps import expanded, sweep_findings
 
 ANCHORS = "^x-"
 MERGE = "tag:yaml.org,2002:merge"
@@ -41,7 +42,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def load(path: str | Path) -> Study:
-    """Return the validated study.
+    """Return the validated study; what its sweeps make stands among its defenses.
 
     Raises:
         ConfigError: one line per finding, each with the key, the value and what is allowed.
@@ -67,7 +68,10 @@ def load(path: str | Path) -> Study:
     except ValidationError as error:
         lines = describe(error, data, Study).splitlines()
     else:
-        lines = findings(study)
+        lines = sweep_findings(study)
+        if not lines:
+            study = expanded(study)
+            lines = findings(study)
         if not lines:
             return study
     raise ConfigError("\n".join(f"{path}: {line}" for line in lines))

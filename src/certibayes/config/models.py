@@ -2,47 +2,110 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StrictBool, model_validator
 
-from certibayes.config.base import AtLeastTwo, OpenFraction, Positive, PositiveInt, Spec
+from certibayes.config.base import (
+    AtLeastTwo,
+    Count,
+    NonNegative,
+    OpenFraction,
+    Positive,
+    PositiveInt,
+    Spec,
+)
+from certibayes.config.embeddings import AnyEmbedding
+from certibayes.config.presets import PresetSpec
 from certibayes.config.tasks import Form
 
 
-class Training(Spec):
-    """Optimiser and schedule, shared by all models (Adam, cosine decay to zero)."""
+class Training(PresetSpec):
+    """Optimiser (Adam) and schedule, shared by all models.
 
+    Attributes:
+        epochs: passes over the training rows, at most.
+        batch_size: rows of a step.
+        learning_rate: largest rate.
+        schedule: "cosine" (decay to zero over all epochs), "constant", or "plateau" (halved after
+            `plateau_epochs` epochs in a row without a better validation objective).
+        warmup_steps: first steps, over which the rate grows linearly; 0 = none.
+        plateau_epochs: patience of the schedule "plateau"; no other schedule reads it.
+        gradient_clip: largest norm of the gradient of all weights.
+        patience: epochs without a better validation objective before training stops and the best
+            weights are restored; None = never, the last weights are kept.
+        checkpoint_seconds: time between two saved states.
+    """
+
+    SECTION: ClassVar[str] = "training"
     epochs: PositiveInt = 50
     batch_size: PositiveInt = 256
     learning_rate: Positive = 1e-3
+    schedule: Literal["cosine", "constant", "plateau"] = "cosine"
+    warmup_steps: Count = 0
+    plateau_epochs: PositiveInt = 5
     gradient_clip: Positive = 10.0
     patience: PositiveInt | None = None
-    """Epochs without a better validation objective before training stops; None = never."""
     checkpoint_seconds: Positive = 10.0
 
 
-class Gaussian(Spec):
-    """q(theta | x) = N(mean(x), covariance(x)) with a full covariance."""
+Covariance = Literal["full", "diagonal"]
 
+
+class Gaussian(PresetSpec):
+    """q(theta | x) = N(mean(x), covariance(x)), up to the bijection to the prior's support.
+
+    Attributes:
+        covariance: "full" or "diagonal", of the unconstrained parameters.
+        hidden: units of every hidden layer.
+        embedding: network that the estimator sees standardised x through; None = x itself.
+        squash: pass standardised x through asinh: tames heavy tails, e.g. log counts of extinct
+            species.
+    """
+
+    SECTION: ClassVar[str] = "estimator.gaussian"
     kind: Literal["gaussian"] = "gaussian"
+    covariance: Covariance = "full"
     hidden: tuple[PositiveInt, ...] = (64, 64)
+    embedding: AnyEmbedding | None = None
     squash: StrictBool = False
-    """Pass standardised x through asinh: tames heavy tails, e.g. log counts of extinct species."""
 
 
-class MAF(Spec):
+class Mixture(PresetSpec):
+    """q(theta | x) = sum_k w_k(x) N(mean_k(x), covariance_k(x)) (Bishop, 1994).
+
+    Attributes:
+        components: number of Gaussians.
+        covariance: of each, "diagonal" or "full", of the unconstrained parameters.
+        hidden: units of every hidden layer, shared by all components.
+        embedding: network that the estimator sees standardised x through; None = x itself.
+        squash: pass standardised x through asinh: tames heavy tails.
+    """
+
+    SECTION: ClassVar[str] = "estimator.mixture"
+    kind: Literal["mixture"] = "mixture"
+    components: PositiveInt = 5
+    covariance: Covariance = "diagonal"
+    hidden: tuple[PositiveInt, ...] = (64, 64)
+    embedding: AnyEmbedding | None = None
+    squash: StrictBool = False
+
+
+class MAF(PresetSpec):
     """Masked autoregressive flow (Papamakarios et al., 2017) on nflows."""
 
+    SECTION: ClassVar[str] = "estimator.maf"
     kind: Literal["maf"] = "maf"
     transforms: PositiveInt = 3
     hidden: PositiveInt = 50
     blocks: PositiveInt = 2
+    embedding: AnyEmbedding | None = None
+    """Network that the estimator sees standardised x through; None = x itself."""
     squash: StrictBool = False
     """Pass standardised x through asinh: tames heavy tails, e.g. log counts of extinct species."""
 
 
-class NSF(Spec):
+class NSF(PresetSpec):
     """Autoregressive neural spline flow (Durkan et al., 2019) on nflows.
 
     Attributes:
@@ -53,9 +116,11 @@ class NSF(Spec):
         bound: in units of the affine step's output, about standard deviations.
         smallest_bin: least width and height of a bin as a share of the splines' range.
         steepest: derivatives at the knots lie in [1 / steepest, steepest].
+        embedding: network that the estimator sees standardised x through; None = x itself.
         squash: pass standardised x through asinh: tames heavy tails.
     """
 
+    SECTION: ClassVar[str] = "estimator.nsf"
     kind: Literal["nsf"] = "nsf"
     transforms: PositiveInt = 3
     hidden: PositiveInt = 50
@@ -64,6 +129,7 @@ class NSF(Spec):
     bound: Positive = 5.0
     smallest_bin: Positive = 1e-2
     steepest: Positive = 30.0
+    embedding: AnyEmbedding | None = None
     squash: StrictBool = False
 
     @model_validator(mode="after")
@@ -109,17 +175,40 @@ class BBBInference(Spec):
     """Weight samples stored after training: the fixed finite ensemble that predicts."""
 
 
-AnyEstimator = Annotated[Gaussian | MAF | NSF, Field(discriminator="kind")]
+AnyEstimator = Annotated[Gaussian | Mixture | MAF | NSF, Field(discriminator="kind")]
 AnyNetwork = MLP
 AnyInference = Annotated[MAPInference | BBBInference, Field(discriminator="kind")]
 
 
+class Standardization(PresetSpec):
+    """What an estimator subtracts from x and divides it by, from the training pairs.
+
+    Attributes:
+        by: "quartiles", median and interquartile range / 1.349 (the std of a Gaussian), because
+            simulators have heavy tails; "moments", mean and std.
+        floor: least divisor, raw units of x. A feature that hardly varies otherwise makes a
+            network that is as sensitive to it as to any other.
+    """
+
+    SECTION: ClassVar[str] = "standardization"
+    by: Literal["quartiles", "moments"] = "quartiles"
+    floor: NonNegative = 0.0
+
+
 class Model(Spec):
-    """A conditional distribution: `estimator` (of theta) or `network` (over labels), not both."""
+    """A conditional distribution: `estimator` (of theta) or `network` (over labels), not both.
+
+    `members` above 1 makes an ensemble: so many models with own initial weights and batch orders,
+    each trained with the whole defense; q is the mean of theirs. The first member is the model
+    that `members: 1` makes under the same name.
+    """
 
     estimator: AnyEstimator | None = None
     network: AnyNetwork | None = None
     inference: AnyInference = MAPInference()
+    members: PositiveInt = 1
+    standardization: Standardization = Standardization()
+    """Of an estimator; a network sees x as it is."""
     training: Training = Training()
     validation_fraction: OpenFraction = 0.05
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 from pydantic import Field, field_validator
 
@@ -12,21 +12,26 @@ from certibayes.config.certificates import AnyCertificate
 from certibayes.config.defenses import AnyDefense
 from certibayes.config.evaluation import Evaluation
 from certibayes.config.models import Model
+from certibayes.config.sweeps import Sweep
 from certibayes.config.tasks import BUILT_IN, AnyTask
 from certibayes.config.tracking import Tracking
 
+DeviceName = Literal["auto", "cpu", "cuda"]
+DEVICES: tuple[str, ...] = get_args(DeviceName)
 CLEAN = "clean"
 """The method name of the undisturbed observation in every table."""
 Specs = TypeVar("Specs", bound=dict[str, AnyAttack] | dict[str, AnyCertificate])
 
 
 class Experiment(Spec):
-    """One task, budget and model with lists of defenses, attacks, certificates and seeds."""
+    """One task, budget and model with lists of defenses, sweeps, attacks and so on."""
 
     task: Name
     budget: PositiveInt
     model: Name
     defenses: tuple[Name, ...] = Field(default=("none",), min_length=1)
+    sweeps: tuple[Name, ...] = ()
+    """Sweeps whose defenses join those of the list."""
     attacks: tuple[Name, ...] = ()
     certificates: tuple[Name, ...] = ()
     seeds: tuple[Count, ...] = Field(default=(0,), min_length=1)
@@ -42,9 +47,13 @@ class Study(Spec):
     data_root: str | None = Field(default=None, min_length=1)
     """Folder of downloaded data sets, relative to the workflow's folder; the environment variable
     CERTIBAYES_DATA goes before it."""
+    device: DeviceName = "auto"
+    """Where train, retrain and attack compute: "auto" = CUDA if there is one; the environment
+    variable CERTIBAYES_DEVICE goes before it. No job is run again because of it."""
     tasks: dict[Name, AnyTask] = Field(default_factory=dict)
     models: dict[Name, Model]
     defenses: dict[Name, AnyDefense] = Field(default_factory=dict)
+    sweeps: dict[Name, Sweep] = Field(default_factory=dict)
     attacks: dict[Name, AnyAttack] = Field(default_factory=dict)
     certificates: dict[Name, AnyCertificate] = Field(default_factory=dict)
     evaluation: Evaluation = Evaluation()

@@ -6,14 +6,34 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from certibayes.config.base import NonNegative, Spec
+from certibayes.config.base import Finite, NonNegative, Spec
+
+Unit = Literal["raw", "feature_std", "within_std"]
+Clip = Literal["data_range"] | tuple[Finite, Finite]
 
 
 class Perturbation(Spec):
-    """Norm and unit of a ball; the clip range comes from the task."""
+    """Norm and unit of a ball, and the range of x'.
 
-    norm: Literal["l2", "linf"]
-    unit: Literal["raw", "feature_std", "within_std"]
+    Attributes:
+        norm: of the perturbation.
+        unit: of epsilon.
+        clip: range of every feature of x', raw units: [low, high], or "data_range", from the
+            smallest to the largest entry of all test observations (Gloeckler et al., 2023); None =
+            the task's own range, which a simulator does not have. Narrower than the task's, it
+            replaces it. An observation outside is an error.
+    """
+
+    norm: Literal["l1", "l2", "linf"]
+    unit: Unit
+    clip: Clip | None = None
+
+    @field_validator("clip")
+    @classmethod
+    def _not_empty(cls, clip: Clip | None) -> Clip | None:
+        if isinstance(clip, tuple) and not clip[0] < clip[1]:
+            raise ValueError(f"got {list(clip)}; allowed: [low, high] with low < high")
+        return clip
 
 
 class PerturbationAt(Perturbation):
@@ -40,4 +60,16 @@ class PerturbationGrid(Perturbation):
 
     def at(self, epsilon: float) -> PerturbationAt:
         """Return the ball of one radius."""
-        return PerturbationAt(norm=self.norm, unit=self.unit, epsilon=epsilon)
+        return PerturbationAt(norm=self.norm, unit=self.unit, clip=self.clip, epsilon=epsilon)
+
+
+class BoundedPerturbationAt(PerturbationAt):
+    """One ball over which networks can be bounded: no l1 ball."""
+
+    norm: Literal["l2", "linf"]
+
+
+class BoundedPerturbationGrid(PerturbationGrid):
+    """Balls over which networks can be bounded: no l1 balls."""
+
+    norm: Literal["l2", "linf"]

@@ -7,27 +7,19 @@ from torch import Tensor
 
 from certibayes.attacks.base import ConditionalModel
 from certibayes.config.defenses import Adversarial as AdversarialSpec
-from certibayes.defenses.base import Defense
+from certibayes.defenses.ball_defense import BallDefense
 from certibayes.defenses.inner_maximum import inner_maximum
 from certibayes.defenses.mixing import mix
-from certibayes.threat import Scale, ThreatModel
 
 
-class Adversarial(Defense):
+class Adversarial(BallDefense[AdversarialSpec]):
     """objective = lambda log q(target | x) + (1 - lambda) log q(target | x').
 
     x' minimizes log q(target | x') over the ball, approximately, at the current weights; gradients
     to the weights do not pass through it (Danskin).
     """
 
-    def __init__(
-        self, spec: AdversarialSpec, scale: Scale, clip: tuple[float, float] | None
-    ) -> None:
-        self.spec = spec
-        at = spec.perturbation
-        self.ball = ThreatModel(at.norm, at.epsilon, at.unit, clip).ball(scale)
-
-    def objective(
+    def objective_inside(
         self,
         model: ConditionalModel,
         target: Tensor,
@@ -35,13 +27,8 @@ class Adversarial(Defense):
         progress: float,
         generator: torch.Generator,
     ) -> Tensor:
-        """Return the mixed log-likelihood, shape (batch,).
-
-        Raises:
-            ValueError: if an x lies outside the clip range.
-        """
+        """Return the mixed log-likelihood, shape (batch,)."""
         spec = self.spec
-        self.ball.require_inside_clip(x)
         if spec.clean_weight == 1:
             return model(x).log_prob(target)
         attacked = inner_maximum(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, kl_divergence
 
 from certibayes.attacks.closed_form import as_gaussian, gaussian_kl, require_posterior
+from certibayes.defenses.information import expectation
 
 
 def differentiable_kl(
@@ -15,8 +18,9 @@ def differentiable_kl(
     """Return KL(p || q) in nats, shape (batch,).
 
     In closed form for two Categorical and two Gaussian distributions. Otherwise the mean of
-    log p(theta) - log q(theta) over reparametrized draws theta ~ p: unbiased, may be negative, and
-    its gradient passes through theta, log p and log q.
+    log p(theta) - log q(theta) over draws theta ~ p: unbiased, may be negative. Its gradient is
+    unbiased too: it passes through theta, log p and log q, or, where draws of p cannot be
+    reparametrized, has a likelihood ratio in place of theta (see `expectation`).
 
     Args:
         p: batch shape (batch,).
@@ -29,30 +33,43 @@ def differentiable_kl(
     """
     if isinstance(p, Categorical) and isinstance(q, Categorical):
         return kl_divergence(p, q)
-    if as_gaussian(p) is not None and as_gaussian(q) is not None:
+    if _closed_form(p) and _closed_form(q):
         return gaussian_kl(p, q)
     posterior = require_posterior(p)
-    theta = posterior.transport(posterior.noise((draws,), generator))
-    return (p.log_prob(theta) - q.log_prob(theta)).mean(0)
+    if posterior.has_rsample:
+        theta = posterior.transport(posterior.noise((draws,), generator))
+        return (p.log_prob(theta) - q.log_prob(theta)).mean(0)
+    theta = posterior.draw(draws, generator)
+    log = p.log_prob(theta)
+    return expectation(log - q.log_prob(theta), log, p, "score_function")
 
 
-def rise_of_forward_kl(
-    p: Distribution, q: Distribution, draws: int, generator: torch.Generator
-) -> Tensor:
-    """Return KL(p || q) up to a term without q, shape (batch,): all that a search in q needs.
+def forward_kl_to_climb(
+    p: Distribution, draws: int, steps: int, generator: torch.Generator
+) -> Callable[[Distribution], Tensor]:
+    """Return what a search for the q of largest KL(p || q) climbs, once per step.
 
-    In closed form it is the divergence; otherwise -log q(theta), the mean over draws theta ~ p
-    that carry no gradient: no log p, which does not rise.
+    In closed form it is the divergence. Otherwise it is -log q(theta), the mean over draws
+    theta ~ p that carry no gradient: log p does not rise. Every step has draws of its own; those
+    of all steps are taken in one pass.
 
     Args:
-        p: batch shape (batch,).
-        q: batch shape (batch,).
-        draws: draws from p; unused in closed form.
+        p: batch shape (batch,), fixed during the search.
+        draws: draws from p per step; unused in closed form.
+        steps: how often the result may be called.
         generator: source of the noise behind them.
+
+    Returns:
+        Maps q, batch shape (batch,), to values of shape (batch,).
 
     Raises:
         TypeError: if p has neither a closed form nor draws from a generator.
     """
-    if isinstance(p, Categorical) or as_gaussian(p) is not None:
-        return differentiable_kl(p, q, draws, generator)
-    return -q.log_prob(require_posterior(p).draw(draws, generator)).mean(0)
+    if isinstance(p, Categorical) or _closed_form(p):
+        return lambda q: differentiable_kl(p, q, draws, generator)
+    thetas = iter(require_posterior(p).draw(steps * draws, generator).split(draws))
+    return lambda q: -q.log_prob(next(thetas)).mean(0)
+
+
+def _closed_form(p: Distribution) -> bool:
+    return as_gaussian(p) is not None

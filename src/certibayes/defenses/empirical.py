@@ -21,7 +21,7 @@ class Empirical(Defense):
 
     def __init__(self, spec: EmpiricalSpec, scale: Scale, clip: tuple[float, float] | None) -> None:
         self.spec = spec
-        self._std = unit_of_features(scale)
+        self._std = unit_of_features(scale, spec.unit)
 
     def objective(
         self,

@@ -17,6 +17,7 @@ from certibayes.defenses.top_eigenvalue import top_eigenvalue
 from certibayes.defenses.trace_directional import directional_trace
 from certibayes.defenses.trace_exact import exact_trace
 from certibayes.defenses.trace_score import score_trace
+from certibayes.estimators.flow import weights_once
 from certibayes.threat import Scale
 
 TRACES: dict[TraceName, Callable[[Place, FisherSpec, torch.Generator], Tensor]] = {
@@ -28,18 +29,18 @@ TRACES: dict[TraceName, Callable[[Place, FisherSpec, torch.Generator], Tensor]] 
 
 
 class Fisher(Defense):
-    """objective = log q(target | x) - beta * tr I(x), the information about standardized x.
+    """objective = log q(target | x) - beta * tr I(x), the information about x in units of it.
 
-    I(x) = E_{y ~ q(. | x)}[s s^T] with the score s = std * d log q(y | x) / dx, the std per
-    feature that of the task's units; features that hardly vary count nothing. Half the trace is
-    the second-order growth of KL(q(. | x) || q(. | x + std * delta)), summed over directions.
+    I(x) = E_{y ~ q(. | x)}[s s^T] with the score s = unit * d log q(y | x) / dx; features that
+    hardly vary count nothing. Half the trace is the second-order growth of
+    KL(q(. | x) || q(. | x + unit * delta)), summed over directions.
     `every` and `share` leave the expected gradient as it is; where no gradient is taken
     (validation), every example is penalized.
     """
 
     def __init__(self, spec: FisherSpec, scale: Scale, clip: tuple[float, float] | None) -> None:
         self.spec = spec
-        self._std = unit_of_features(scale)
+        self._std = unit_of_features(scale, spec.unit)
 
     def objective(
         self,
@@ -54,7 +55,12 @@ class Fisher(Defense):
         Raises:
             TypeError: if the model's distribution has no such estimator of the information.
         """
-        x = x.detach()
+        with weights_once(model):
+            return self._penalized(model, target, x.detach(), generator)
+
+    def _penalized(
+        self, model: ConditionalModel, target: Tensor, x: Tensor, generator: torch.Generator
+    ) -> Tensor:
         q = model(x)
         clean = q.log_prob(target)
         if self.spec.beta == 0:

@@ -11,7 +11,7 @@ from torch.distributions import Categorical, Distribution
 from certibayes.attacks.base import ConditionalModel
 from certibayes.config.defenses import DrawGradient
 from certibayes.estimators.posterior import Posterior
-from certibayes.threat import Scale
+from certibayes.threat import Scale, ThreatModel, Unit
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,13 @@ class Place:
     std: Tensor
 
 
-def unit_of_features(scale: Scale) -> Tensor:
-    """Return the std of every feature, 0 where it hardly varies, shape (x_dim,)."""
-    return torch.where(scale.active, scale.feature_std, torch.zeros_like(scale.feature_std))
+def unit_of_features(scale: Scale, unit: Unit = "feature_std") -> Tensor:
+    """Return the length of one unit along every feature, 0 where it hardly varies, (x_dim,).
+
+    Raises:
+        ValueError: if the unit is "within_std" and the task has none (a single feature).
+    """
+    return ThreatModel("linf", 1.0, unit).ball(scale).radius
 
 
 def outcomes(
@@ -42,7 +46,8 @@ def outcomes(
     """Return draws of theta, shape (draws, batch, theta_dim), or every label, (classes, batch).
 
     Raises:
-        TypeError: if q is neither a Categorical nor a Posterior.
+        TypeError: if q is neither a Categorical nor a Posterior, or if its draws shall be
+            reparametrized but cannot be.
     """
     if isinstance(q, Categorical):
         classes, batch = q.logits.shape[-1], q.logits.shape[0]
@@ -50,6 +55,11 @@ def outcomes(
     if not isinstance(q, Posterior):
         raise TypeError(f"model: got {type(q).__name__}; allowed: Categorical, Posterior")
     if draw_gradient == "reparametrized":
+        if torch.is_grad_enabled() and not q.has_rsample:
+            raise TypeError(
+                f"draw_gradient: got 'reparametrized' with {type(q).__name__}; "
+                "allowed: 'none', 'score_function'"
+            )
         return q.transport(q.noise((draws,), generator))
     return q.draw(draws, generator)
 

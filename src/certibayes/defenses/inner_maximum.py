@@ -10,6 +10,7 @@ from torch.distributions import Distribution
 
 from certibayes.attacks.base import ConditionalModel
 from certibayes.defenses.frozen import frozen_statistics
+from certibayes.estimators.flow import weights_once
 from certibayes.threat import Ball
 
 
@@ -42,7 +43,7 @@ def inner_maximum(
     attacked = ball.sample(x, generator)
     if not bool((ball.radius > 0).any()):
         return attacked
-    with frozen_statistics(model), torch.enable_grad():
+    with torch.no_grad(), frozen_statistics(model), weights_once(model), torch.enable_grad():
         for _ in range(steps):
             attacked = attacked.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(value(model(attacked)).sum(), attacked)

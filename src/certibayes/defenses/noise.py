@@ -7,22 +7,16 @@ from torch import Tensor
 
 from certibayes.attacks.base import ConditionalModel
 from certibayes.config.defenses import NoiseAugmentation as NoiseSpec
-from certibayes.defenses.base import Defense
-from certibayes.threat import Scale, ThreatModel
+from certibayes.defenses.ball_defense import BallDefense
 
 
-class NoiseAugmentation(Defense):
+class NoiseAugmentation(BallDefense[NoiseSpec]):
     """objective = log q(target | x'), x' uniform in the ball around x, clamped to the clip range.
 
     A fresh point at every call.
     """
 
-    def __init__(self, spec: NoiseSpec, scale: Scale, clip: tuple[float, float] | None) -> None:
-        self.spec = spec
-        at = spec.perturbation
-        self.ball = ThreatModel(at.norm, at.epsilon, at.unit, clip).ball(scale)
-
-    def objective(
+    def objective_inside(
         self,
         model: ConditionalModel,
         target: Tensor,
@@ -30,10 +24,5 @@ class NoiseAugmentation(Defense):
         progress: float,
         generator: torch.Generator,
     ) -> Tensor:
-        """Return the log-likelihood at the noisy x, shape (batch,).
-
-        Raises:
-            ValueError: if an x lies outside the clip range.
-        """
-        self.ball.require_inside_clip(x)
+        """Return the log-likelihood at the noisy x, shape (batch,)."""
         return model(self.ball.to(x).sample(x, generator)).log_prob(target)

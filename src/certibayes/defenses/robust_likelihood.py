@@ -10,14 +10,14 @@ from certibayes.attacks.base import ConditionalModel
 from certibayes.bnn.predictive import Predictive
 from certibayes.bnn.predictive_bounds import log_likelihood_lower
 from certibayes.config.defenses import RobustLikelihood as RobustLikelihoodSpec
-from certibayes.defenses.base import Defense
+from certibayes.defenses.ball_defense import BallDefense
 from certibayes.defenses.mixing import mix
 from certibayes.estimators.base import Estimator
 from certibayes.networks.initialization import interval_initialization
-from certibayes.threat import Ball, Scale, ThreatModel
+from certibayes.threat import Ball, Scale
 
 
-class RobustLikelihood(Defense):
+class RobustLikelihood(BallDefense[RobustLikelihoodSpec]):
     """objective = mix(log q(target | x), lower bound of log q(target | x') over the ball).
 
     The radius grows linearly from 0 to the ball's over the first `ramp_fraction` of training.
@@ -26,12 +26,10 @@ class RobustLikelihood(Defense):
     def __init__(
         self, spec: RobustLikelihoodSpec, scale: Scale, clip: tuple[float, float] | None
     ) -> None:
-        self.spec = spec
+        super().__init__(spec, scale, clip)
         self.ramp_fraction = spec.ramp_fraction
-        at = spec.perturbation
-        self.ball = ThreatModel(at.norm, at.epsilon, at.unit, clip).ball(scale)
 
-    def objective(
+    def objective_inside(
         self,
         model: ConditionalModel,
         target: Tensor,
@@ -42,10 +40,8 @@ class RobustLikelihood(Defense):
         """Return the mixed log-likelihood, shape (batch,).
 
         Raises:
-            ValueError: if an x lies outside the clip range.
             TypeError: if the model is neither an Estimator nor a Predictive.
         """
-        self.ball.require_inside_clip(x)
         ramp = min(1.0, progress / self.ramp_fraction) if self.ramp_fraction > 0 else 1.0
         clean = model(x).log_prob(target)
         worst = worst_log_likelihood(model, target, x, self.ball.scaled(ramp).to(x))

@@ -62,6 +62,7 @@ def _derivatives(
     )
     jacobian = jacobian.permute(1, 2, 0)
     factor = jacobian.new_zeros(*jacobian.shape[:2], d, d)
-    batch, features = torch.arange(len(x))[:, None, None], torch.arange(x.shape[-1])[:, None]
+    batch = torch.arange(len(x), device=x.device)[:, None, None]
+    features = torch.arange(x.shape[-1], device=x.device)[:, None]
     factor = factor.index_put((batch, features, rows, columns), jacobian[..., d:])
     return jacobian[..., :d], factor

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
 from certibayes.attacks.base import ConditionalModel
 from certibayes.config.defenses import Trades as TradesSpec
-from certibayes.defenses.base import Defense
-from certibayes.defenses.divergence import differentiable_kl, rise_of_forward_kl
+from certibayes.defenses.ball_defense import BallDefense
+from certibayes.defenses.divergence import differentiable_kl, forward_kl_to_climb
 from certibayes.defenses.frozen import frozen_statistics
 from certibayes.defenses.inner_maximum import inner_maximum
-from certibayes.threat import Scale, ThreatModel
+from certibayes.estimators.flow import weights_once
 
 
-class Trades(Defense):
+class Trades(BallDefense[TradesSpec]):
     """objective = log q(target | x) - beta * KL.
 
     forward: KL(q(. | x) || q(. | x')), expectation over theta ~ q(. | x); reverse:
@@ -25,12 +27,7 @@ class Trades(Defense):
     through x'.
     """
 
-    def __init__(self, spec: TradesSpec, scale: Scale, clip: tuple[float, float] | None) -> None:
-        self.spec = spec
-        at = spec.perturbation
-        self.ball = ThreatModel(at.norm, at.epsilon, at.unit, clip).ball(scale)
-
-    def objective(
+    def objective_inside(
         self,
         model: ConditionalModel,
         target: Tensor,
@@ -41,23 +38,25 @@ class Trades(Defense):
         """Return the penalized log-likelihood, shape (batch,).
 
         Raises:
-            ValueError: if an x lies outside the clip range.
             TypeError: if the divergence has neither a closed form nor draws.
         """
+        with weights_once(model):
+            return self._penalized(model, target, x, generator)
+
+    def _penalized(
+        self, model: ConditionalModel, target: Tensor, x: Tensor, generator: torch.Generator
+    ) -> Tensor:
         spec = self.spec
-        self.ball.require_inside_clip(x)
         clean = model(x)
         likelihood = clean.log_prob(target)
         if spec.beta == 0:
             return likelihood
         with frozen_statistics(model), torch.no_grad():
             fixed = model(x)
-        forward = (spec.search_direction or spec.direction) == "forward"
-        rises = rise_of_forward_kl if forward else _reverse_kl
         attacked = inner_maximum(
             model,
             x,
-            lambda q: rises(fixed, q, spec.draws, generator),
+            self._climbed(fixed, generator),
             self.ball,
             spec.steps,
             spec.step_size,
@@ -66,6 +65,15 @@ class Trades(Defense):
         penalty = differentiable_kl if spec.direction == "forward" else _reverse_kl
         divergence = penalty(clean, model(attacked), spec.draws, generator)
         return likelihood - spec.beta * divergence
+
+    def _climbed(
+        self, fixed: Distribution, generator: torch.Generator
+    ) -> Callable[[Distribution], Tensor]:
+        """Return what the search for x' climbs: the divergence between `fixed` and q(. | x')."""
+        spec = self.spec
+        if (spec.search_direction or spec.direction) == "forward":
+            return forward_kl_to_climb(fixed, spec.draws, spec.steps, generator)
+        return lambda q: differentiable_kl(q, fixed, spec.draws, generator)
 
 
 def _reverse_kl(

@@ -6,10 +6,13 @@ from abc import abstractmethod
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import biject_to
 from torch.distributions.constraints import Constraint
 
+from certibayes import registry
+from certibayes.config.embeddings import AnyEmbedding, conditioning_features
+from certibayes.config.models import Standardization
 from certibayes.estimators.posterior import Posterior
 from certibayes.estimators.sbi_surface import SbiSurface
 from certibayes.estimators.standardization import floored, moments, quartiles
@@ -19,17 +22,20 @@ from certibayes.rows import Pairs
 __all__ = ["Estimator", "Posterior", "ThetaMap"]
 
 NORMAL_QUARTILES = 1.349
+DEFAULT = Standardization()
 
 
 class Estimator(SbiSurface):
     """q(theta | x) with inputs standardised inside and theta behind a bijection to its support.
 
-    theta = bijection(v_location + v_scale * v); subclasses model v given `standardize(x)`.
+    theta = bijection(v_location + v_scale * v); subclasses model v given `condition(x)`.
     `fit_standardization` sets the buffers from training pairs before training.
 
     Attributes:
         kind: name in the registry, also of its bound rule.
         squash: whether standardised x passes through asinh, which tames heavy tails.
+        embedding: maps standardised x, shape (batch, x_dim), to (batch, features).
+        features: numbers that v is conditioned on.
     """
 
     kind: ClassVar[str]
@@ -39,7 +45,12 @@ class Estimator(SbiSurface):
     v_scale: Tensor
 
     def __init__(
-        self, theta_dim: int, x_dim: int, support: Constraint, squash: bool = False
+        self,
+        theta_dim: int,
+        x_dim: int,
+        support: Constraint,
+        squash: bool = False,
+        embedding: AnyEmbedding | None = None,
     ) -> None:
         """Start with location 0 and scale 1 everywhere.
 
@@ -48,10 +59,18 @@ class Estimator(SbiSurface):
             x_dim: features of x.
             support: of the prior.
             squash: pass standardised x through asinh.
+            embedding: of standardised x; None = x itself.
+
+        Raises:
+            ValueError: if the embedding does not fit the features of x.
         """
         super().__init__()
         self.theta_dim = theta_dim
         self.x_dim = x_dim
+        self.features = conditioning_features(embedding, x_dim)
+        self.embedding: nn.Module = nn.Identity()
+        if embedding is not None:
+            self.embedding = registry.load("embedding", embedding.kind)(embedding, x_dim)
         self.squash = squash
         self.support = support
         self.bijection = biject_to(support)
@@ -74,26 +93,35 @@ class Estimator(SbiSurface):
         standard = (x - self.x_location) / self.x_scale
         return standard.asinh() if self.squash else standard
 
+    def condition(self, x: Tensor) -> Tensor:
+        """Return what v is conditioned on: the embedding of standardised x, (batch, features)."""
+        conditions: Tensor = self.embedding(self.standardize(x))
+        return conditions
+
     @torch.no_grad()
-    def fit_standardization(self, pairs: Pairs) -> None:
+    def fit_standardization(self, pairs: Pairs, spec: Standardization = DEFAULT) -> None:
         """Set locations and scales from training pairs.
 
-        x: median and interquartile range / 1.349 (the std of a Gaussian), because simulators have
-        heavy tails; a feature with interquartile range 0 gets its std, a feature whose std is
-        below 1e-6 of the largest gets 1. v: mean and std of the unconstrained theta.
+        x: as the specification says; a feature with interquartile range 0 gets its std, a feature
+        whose std is below 1e-6 of the largest gets 1, and none gets less than the floor. v: mean
+        and std of the unconstrained theta.
 
         Pairs are read a block at a time, so they need not fit in memory; moments are float64.
 
         Args:
             pairs: theta inside the support, shape (n, theta_dim), and finite x, shape (n, x_dim).
+            spec: how x is standardised.
 
         Raises:
             ValueError: if a value is not finite or a theta lies on the border of the support.
         """
         v, x = moments(pairs, self.bijection.inv)
-        low, median, high = quartiles(pairs)
-        spread = (high - low) / NORMAL_QUARTILES
-        self.x_location.copy_(median)
-        self.x_scale.copy_(floored(torch.where(spread > 0, spread, x.std), x.std))
+        location, spread = x.mean, x.std
+        if spec.by == "quartiles":
+            low, location, high = quartiles(pairs)
+            between = (high - low) / NORMAL_QUARTILES
+            spread = torch.where(between > 0, between, x.std)
+        self.x_location.copy_(location)
+        self.x_scale.copy_(floored(spread, x.std).clamp(min=spec.floor))
         self.v_location.copy_(v.mean)
         self.v_scale.copy_(floored(v.std, v.std))

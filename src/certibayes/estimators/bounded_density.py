@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from certibayes.bounds import BallAround, Interval, Region
+from certibayes.bounds import BallAround, Interval, Region, propagate
 from certibayes.estimators.base import Estimator
 from certibayes.threat import Ball
 
@@ -20,6 +20,11 @@ def standardized_ball(estimator: Estimator, x: Tensor, ball: Ball) -> Region:
     region = BallAround(x, ball).region()
     region = region.standardized(estimator.x_location, estimator.x_scale)
     return region.asinh() if estimator.squash else region
+
+
+def embedded_ball(estimator: Estimator, x: Tensor, ball: Ball) -> Region:
+    """Return a region that holds `estimator.condition(x')` for all x' in the ball around x."""
+    return propagate(estimator.embedding, standardized_ball(estimator, x, ball))
 
 
 def affine_normal_log_density(u: Interval, scale: Interval, shift: Interval) -> Interval:

@@ -8,11 +8,17 @@ import torch
 from torch import Tensor
 
 from certibayes.bounds.affine import affine
-from certibayes.bounds.graph import Node
-from certibayes.bounds.graph_rules import enclosed
+from certibayes.bounds.graph import Input, Node
+from certibayes.bounds.graph_rules import apply, enclosed
 from certibayes.bounds.nodes import Affine, Elementwise, Shifted, Sum, Total
 from certibayes.bounds.relaxations import concave, convex, sigmoidal
+from certibayes.estimators.base import Estimator
 from certibayes.estimators.scale import SCALE_FLOOR, positive_scale
+
+
+def embedded(estimator: Estimator, standardized: Input) -> Node:
+    """Return what the estimator conditions on as a function of the standardised x'."""
+    return apply(estimator.embedding, standardized)
 
 
 def affine_node(node: Node, weight: Tensor, bias: Tensor) -> Affine:

@@ -1,4 +1,4 @@
-"""Gaussian posteriors with a full covariance."""
+"""Gaussian posteriors with a full or a diagonal covariance."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch.distributions.constraints import Constraint
 
 from certibayes.config.models import Gaussian
 from certibayes.estimators.base import Estimator
-from certibayes.estimators.posterior import Posterior
-from certibayes.estimators.scale import positive_scale
+from certibayes.estimators.gaussian_head import GaussianHead, GaussianLayout
+from certibayes.estimators.posterior import BijectivePosterior
 from certibayes.estimators.theta_map import ThetaMap
 from certibayes.networks.mlp import relu_layers
 
 
-class GaussianPosterior(Posterior):
+class GaussianPosterior(BijectivePosterior):
     """v ~ N(-T^-1 c, (T^T T)^-1): noise = T v + c with T lower triangular, positive diagonal.
 
     Attributes:
@@ -61,7 +61,8 @@ class GaussianEstimator(Estimator):
 
     log q(v | x) = log N(T v + c; 0, I) + sum_i log T_ii, with T_ii = softplus(.) + 1e-3. At a fixed
     v, every T v + c but for the diagonal's share is linear in the network's outputs, so the last
-    layer can be folded into bounds; a mean of its own would multiply T.
+    layer can be folded into bounds; a mean of its own would multiply T. With a diagonal covariance
+    (of v) T is diagonal.
     """
 
     kind: ClassVar[str] = "gaussian"
@@ -75,22 +76,22 @@ class GaussianEstimator(Estimator):
             x_dim: features of x.
             support: of the prior.
         """
-        super().__init__(theta_dim, x_dim, support, spec.squash)
-        outputs = 2 * theta_dim + theta_dim * (theta_dim - 1) // 2
-        widths = (x_dim, *spec.hidden)
+        super().__init__(theta_dim, x_dim, support, spec.squash, spec.embedding)
+        self.layout = GaussianLayout(theta_dim, spec.covariance)
+        widths = (self.features, *spec.hidden)
         self.trunk = nn.Sequential(*relu_layers(widths), *[nn.ReLU()] * bool(spec.hidden))
-        self.head = nn.Linear(widths[-1], outputs)
+        self.head = nn.Linear(widths[-1], self.layout.size)
 
     def forward(self, x: Tensor) -> GaussianPosterior:
         """Return q(theta | x) for raw x, shape (batch, x_dim)."""
-        offset, diagonal, below = self.split(self.head(self.trunk(self.standardize(x))))
-        rows, columns = torch.tril_indices(self.theta_dim, self.theta_dim, -1)
-        factor = torch.diag_embed(positive_scale(diagonal))
-        factor = factor.index_put((torch.arange(len(x))[:, None], rows, columns), below)
+        offset, diagonal, below = self.split(self.head(self.trunk(self.condition(x))))
+        factor = self.layout.precision_factor(diagonal, below)
         return GaussianPosterior(self.theta_map, factor, offset)
 
     def split(self, outputs: Tensor, dim: int = -1) -> tuple[Tensor, Tensor, Tensor]:
         """Split network outputs, or rows of the last layer, into c, raw diagonal and rest of T."""
-        d = self.theta_dim
-        offset, diagonal, below = outputs.split((d, d, d * (d - 1) // 2), dim)
-        return offset, diagonal, below
+        return self.layout.split(outputs, dim)
+
+    def gaussian_head(self) -> GaussianHead:
+        """Return the last layer as a map of theta, for bounds."""
+        return GaussianHead.of(self.layout, self.head)

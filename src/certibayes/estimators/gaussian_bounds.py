@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from certibayes.bounds import Interval, propagate
+from certibayes.bounds import Interval, Region, propagate
 from certibayes.bounds.affine import affine, row_products
-from certibayes.estimators.bounded_density import affine_normal_log_density, standardized_ball
-from certibayes.estimators.gaussian import GaussianEstimator
+from certibayes.estimators.bounded_density import affine_normal_log_density, embedded_ball
+from certibayes.estimators.gaussian import GaussianEstimator, GaussianPosterior
+from certibayes.estimators.gaussian_head import GaussianHead
 from certibayes.estimators.scale import positive_scale
 from certibayes.threat import Ball
 
@@ -32,10 +33,22 @@ def log_density_bounds(
         Bounds of shape (*, batch). Memory: two tensors of shape (*, batch, theta_dim, hidden).
     """
     v, log_det = estimator.theta_map.to_v(theta)
+    hidden = propagate(estimator.trunk, embedded_ball(estimator, x, ball))
+    return head_log_density_bounds(estimator.gaussian_head(), hidden, v) + log_det
+
+
+def head_log_density_bounds(head: GaussianHead, hidden: Region, v: Tensor) -> Interval:
+    """Return bounds, shape (*, batch), of the log density of one Gaussian at v.
+
+    Args:
+        head: last layer of the Gaussian.
+        hidden: values of the layer before.
+        v: shape (*, batch, theta_dim).
+    """
     homogeneous = torch.cat((v, torch.ones_like(v[..., :1])), -1)
-    scale, rest = _scale_and_rest(estimator, homogeneous, x, ball)
+    scale, rest = scale_and_rest(head, hidden, homogeneous)
     scale = scale.reshape(lambda t: t.expand_as(v))
-    return affine_normal_log_density(Interval.point(v), scale, rest) + log_det
+    return affine_normal_log_density(Interval.point(v), scale, rest)
 
 
 def forward_kl_upper(estimator: GaussianEstimator, x: Tensor, ball: Ball) -> Tensor:
@@ -53,12 +66,26 @@ def forward_kl_upper(estimator: GaussianEstimator, x: Tensor, ball: Ball) -> Ten
         ball: radius in raw units of x.
     """
     posterior = estimator(x)
+    hidden = propagate(estimator.trunk, embedded_ball(estimator, x, ball))
+    return head_forward_kl_upper(estimator.gaussian_head(), hidden, posterior)
+
+
+def head_forward_kl_upper(
+    head: GaussianHead, hidden: Region, posterior: GaussianPosterior
+) -> Tensor:
+    """Return the bound of `forward_kl_upper` for one Gaussian, shape (batch,).
+
+    Args:
+        head: last layer of the Gaussian.
+        hidden: values of the layer before.
+        posterior: the Gaussian at x.
+    """
     latent = posterior.latent
     columns = latent.scale_tril.movedim(-1, 0)
     directions = torch.cat((latent.loc.unsqueeze(0), columns))
     last = torch.zeros_like(directions[..., :1])
     last[0] = 1
-    scale, rest = _scale_and_rest(estimator, torch.cat((directions, last), -1), x, ball)
+    scale, rest = scale_and_rest(head, hidden, torch.cat((directions, last), -1))
     worst = []
     for end in (scale.lower, scale.upper):
         squares = (rest + end * directions).magnitude().upper.square().sum(0)
@@ -67,38 +94,15 @@ def forward_kl_upper(estimator: GaussianEstimator, x: Tensor, ball: Ball) -> Ten
     return (clean - 0.5 - torch.minimum(*worst)).sum(-1)
 
 
-def _scale_and_rest(
-    estimator: GaussianEstimator, homogeneous: Tensor, x: Tensor, ball: Ball
+def scale_and_rest(
+    head: GaussianHead, hidden: Region, homogeneous: Tensor
 ) -> tuple[Interval, Interval]:
-    """Bound T_ii, shape (batch, d), and sum_(j<i) T_ij h_j + c_i h_(d+1), shape (*, batch, d)."""
-    hidden = propagate(estimator.trunk, standardized_ball(estimator, x, ball))
-    _, diagonal, _ = estimator.split(estimator.head.weight, 0)
-    _, diagonal_bias, _ = estimator.split(estimator.head.bias, 0)
-    scale = affine(hidden, diagonal, diagonal_bias).increasing(positive_scale)
-    return scale, affine(hidden, *folded_head(estimator, homogeneous), row_products)
-
-
-def folded_head(estimator: GaussianEstimator, homogeneous: Tensor) -> tuple[Tensor, Tensor]:
-    """Return weight and bias of sum_(j<i) T_ij h_j + c_i h_(d+1) as a function of the hidden layer.
+    """Bound T_ii, shape (batch, d), and sum_(j<i) T_ij h_j + c_i h_(d+1), shape (*, batch, d).
 
     Args:
-        estimator: the Gaussian estimator.
-        homogeneous: h, shape (*, batch, theta_dim + 1).
-
-    Returns:
-        Shapes (*, batch, theta_dim, hidden) and (*, batch, theta_dim).
+        head: last layer of the Gaussian.
+        hidden: values of the layer before.
+        homogeneous: h, shape (*, batch, d + 1).
     """
-    d = estimator.theta_dim
-    offset, _, below = estimator.split(estimator.head.weight, 0)
-    offset_bias, _, below_bias = estimator.split(estimator.head.bias, 0)
-    weight = _by_row(offset, below, d)
-    bias = _by_row(offset_bias.unsqueeze(-1), below_bias.unsqueeze(-1), d).squeeze(-1)
-    return torch.tensordot(homogeneous, weight, dims=([-1], [1])), homogeneous @ bias.T
-
-
-def _by_row(offset: Tensor, below: Tensor, d: int) -> Tensor:
-    """Arrange the last layer's rows by (i, j), j = d for the offset; (d, d + 1, hidden)."""
-    rows, columns = torch.tril_indices(d, d, -1)
-    arranged = offset.new_zeros(d, d + 1, offset.shape[-1])
-    arranged = arranged.index_put((rows, columns), below)
-    return torch.cat((arranged[:, :d], offset.unsqueeze(1)), 1)
+    scale = affine(hidden, *head.raw_scale()).increasing(positive_scale)
+    return scale, affine(hidden, *head.folded(homogeneous), row_products)

@@ -8,15 +8,16 @@ from torch import Tensor
 from certibayes.bounds.affine import affine, row_products
 from certibayes.bounds.graph import Input, Node
 from certibayes.bounds.graph_rules import apply
-from certibayes.bounds.nodes import Affine, Scaled, Sum
+from certibayes.bounds.nodes import Affine, Scaled, Shifted, Sum
 from certibayes.estimators.density_nodes import (
     affine_node,
+    embedded,
     log_scale_node,
     normal_log_density_node,
     scale_node,
 )
 from certibayes.estimators.gaussian import GaussianEstimator
-from certibayes.estimators.gaussian_bounds import folded_head
+from certibayes.estimators.gaussian_head import GaussianHead
 
 
 def log_density_graph(estimator: GaussianEstimator, theta: Tensor, standardized: Input) -> Node:
@@ -34,16 +35,33 @@ def log_density_graph(estimator: GaussianEstimator, theta: Tensor, standardized:
         A node with values of shape (*, batch).
     """
     v, log_det = estimator.theta_map.to_v(theta)
-    hidden = apply(estimator.trunk, standardized)
-    _, weight, _ = estimator.split(estimator.head.weight, 0)
-    _, bias, _ = estimator.split(estimator.head.bias, 0)
-    raw = affine_node(hidden, weight, bias)
-    rest = _rest(estimator, hidden, torch.cat((v, torch.ones_like(v[..., :1])), -1))
-    noise = Sum(Scaled(scale_node(raw), v), rest)
-    return normal_log_density_node(noise, log_scale_node(raw), constant=log_det)
+    hidden = apply(estimator.trunk, embedded(estimator, standardized))
+    return Shifted(head_log_density_node(estimator.gaussian_head(), hidden, v), log_det)
 
 
-def _rest(estimator: GaussianEstimator, hidden: Node, homogeneous: Tensor) -> Affine:
-    weight, bias = folded_head(estimator, homogeneous)
+def head_log_density_node(head: GaussianHead, hidden: Node, v: Tensor) -> Node:
+    """Return the log density of one Gaussian at v, values of shape (*, batch).
+
+    Args:
+        head: last layer of the Gaussian.
+        hidden: the layer before.
+        v: shape (*, batch, theta_dim).
+    """
+    raw = affine_node(hidden, *head.raw_scale())
+    noise = noise_node(head, hidden, raw, torch.cat((v, torch.ones_like(v[..., :1])), -1))
+    return normal_log_density_node(noise, log_scale_node(raw), constant=v.new_zeros(v.shape[:-1]))
+
+
+def noise_node(head: GaussianHead, hidden: Node, raw: Node, homogeneous: Tensor) -> Sum:
+    """Return T h + c h_(d+1), values of shape (*, batch, d).
+
+    Args:
+        head: last layer of the Gaussian.
+        hidden: the layer before.
+        raw: raw diagonal of T.
+        homogeneous: h, shape (*, batch, d + 1).
+    """
+    weight, bias = head.folded(homogeneous)
     region = affine(hidden.region, weight, bias, row_products)
-    return Affine(hidden, region, lambda a: (a.unsqueeze(-2) @ weight).squeeze(-2), bias)
+    rest = Affine(hidden, region, lambda a: (a.unsqueeze(-2) @ weight).squeeze(-2), bias)
+    return Sum(Scaled(scale_node(raw), homogeneous[..., :-1]), rest)

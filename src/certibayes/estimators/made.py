@@ -67,7 +67,7 @@ class ConditionedMADE(MADE):
         )
         self.outputs = outputs
         degrees = self.initial_layer.degrees
-        self._order = torch.argsort(degrees, stable=True)
+        self.register_buffer("_order", torch.argsort(degrees, stable=True), persistent=False)
         self._known = tuple(int((degrees <= i).sum()) for i in range(1, features + 1))
 
     def forward(self, inputs: Tensor, context: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ class ConditionedMADE(MADE):
 
     def weights(self) -> MADEWeights:
         """Return the masked, ordered weights; differentiable."""
-        order = self._order
+        order: Tensor = self._order
         initial, context = self.initial_layer, self.context_layer
         blocks = [block.linear for block in self.blocks]
         final = _masked(self.final_layer)[self.outputs :, order].unflatten(0, (-1, self.outputs))

@@ -7,6 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 from torch.distributions.constraints import Constraint
 
+from certibayes.config.embeddings import conditioning_features
 from certibayes.config.models import MAF
 from certibayes.estimators.autoregressive import AffineTransform
 from certibayes.estimators.flow import FlowEstimator
@@ -27,11 +28,12 @@ class MAFEstimator(FlowEstimator):
             x_dim: features of x.
             support: of the prior.
         """
+        features = conditioning_features(spec.embedding, x_dim)
         transforms = (
-            ConditionedAffine(theta_dim, spec.hidden, x_dim, spec.blocks)
+            ConditionedAffine(theta_dim, spec.hidden, features, spec.blocks)
             for _ in range(spec.transforms)
         )
-        super().__init__(transforms, theta_dim, x_dim, support, spec.squash)
+        super().__init__(transforms, theta_dim, x_dim, support, spec.squash, spec.embedding)
 
     def conditioned(self, weights: MADEWeights, context: Tensor) -> AffineTransform:
         """Return one transform at observations whose context layer is given, (batch, hidden)."""

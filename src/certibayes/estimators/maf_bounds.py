@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from certibayes.bounds import Interval, Region
 from certibayes.bounds.affine import affine
-from certibayes.estimators.bounded_density import affine_normal_log_density, standardized_ball
+from certibayes.estimators.bounded_density import affine_normal_log_density, embedded_ball
 from certibayes.estimators.made import MADEWeights
 from certibayes.estimators.maf import MAFEstimator
 from certibayes.estimators.scale import positive_scale
@@ -30,7 +30,7 @@ def log_density_bounds(estimator: MAFEstimator, theta: Tensor, x: Tensor, ball: 
     Returns:
         Bounds of shape (*, batch). Memory: a few tensors of shape (*, batch, hidden).
     """
-    region = standardized_ball(estimator, x, ball)
+    region = embedded_ball(estimator, x, ball)
     v, log_det = estimator.theta_map.to_v(theta)
     weights = estimator.made_weights()
     u = Interval.point(v)

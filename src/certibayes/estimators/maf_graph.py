@@ -12,6 +12,7 @@ from certibayes.bounds.nodes import Product, Rearranged, Scaled, Shifted, Sum
 from certibayes.bounds.relaxations import leaky_relu
 from certibayes.estimators.density_nodes import (
     affine_node,
+    embedded,
     log_scale_node,
     normal_log_density_node,
     scale_node,
@@ -35,20 +36,21 @@ def log_density_graph(estimator: MAFEstimator, theta: Tensor, standardized: Inpu
     """
     v, log_det = estimator.theta_map.to_v(theta)
     first, *further = estimator.made_weights()
-    raw, shift = _outputs(first, standardized, v)
+    conditions = embedded(estimator, standardized)
+    raw, shift = _outputs(first, conditions, v)
     log_scales = [log_scale_node(raw)]
     u: Node = Sum(Scaled(scale_node(raw), v), shift)
     for weights in further:
         u = Rearranged(u, u.region.reshape(_flip), _flip, 1)
-        raw, shift = _outputs(weights, standardized, u)
+        raw, shift = _outputs(weights, conditions, u)
         log_scales.append(log_scale_node(raw))
         u = Sum(Product(scale_node(raw), u), shift)
     return normal_log_density_node(u, *log_scales, constant=log_det)
 
 
-def _outputs(weights: MADEWeights, x: Input, u: Node | Tensor) -> tuple[Node, Node]:
+def _outputs(weights: MADEWeights, conditions: Node, u: Node | Tensor) -> tuple[Node, Node]:
     """Return unconstrained scales and shifts of one transform, shape (*, batch, theta_dim)."""
-    context = _relu(affine_node(x, *weights.context))
+    context = _relu(affine_node(conditions, *weights.context))
     if isinstance(u, Tensor):
         hidden: Node = Shifted(context, functional.linear(u, *weights.initial))
     else:

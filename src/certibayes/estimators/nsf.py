@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions.constraints import Constraint
 from torch.nn import functional
 
+from certibayes.config.embeddings import conditioning_features
 from certibayes.config.models import NSF
 from certibayes.estimators.autoregressive import ConditionedTransform
 from certibayes.estimators.flow import FlowEstimator
@@ -106,11 +107,12 @@ class NSFEstimator(FlowEstimator):
             support: of the prior.
         """
         self.shape = SplineShape(spec.bins, spec.bound, spec.smallest_bin, spec.steepest)
+        features = conditioning_features(spec.embedding, x_dim)
         transforms = (
-            ConditionedSpline(theta_dim, spec.hidden, x_dim, spec.blocks, self.shape)
+            ConditionedSpline(theta_dim, spec.hidden, features, spec.blocks, self.shape)
             for _ in range(spec.transforms)
         )
-        super().__init__(transforms, theta_dim, x_dim, support, spec.squash)
+        super().__init__(transforms, theta_dim, x_dim, support, spec.squash, spec.embedding)
 
     def conditioned(self, weights: MADEWeights, context: Tensor) -> SplineTransform:
         """Return one transform at observations whose context layer is given, (batch, hidden)."""

@@ -19,11 +19,11 @@ DRAW_ROWS = 1 << 15
 class Posterior(Distribution, ABC):
     """q(theta | x) for a batch of x; batch shape (batch,), event shape (theta_dim,).
 
-    theta = bijection(v_location + v_scale * v); subclasses are distributions of v, given as a
-    diffeomorphism between v and standard normal noise. Outside the support log q is -inf.
+    theta = bijection(v_location + v_scale * v). Draws are standard normal noise that `transport`
+    maps to theta; where `has_rsample` is True, gradients of means over draws may be taken through
+    it. Outside the support log q is -inf.
     """
 
-    has_rsample = True
     arg_constraints: ClassVar[dict[str, Constraint]] = {}
 
     def __init__(self, theta_map: ThetaMap, batch: int) -> None:
@@ -34,6 +34,56 @@ class Posterior(Distribution, ABC):
     def support(self) -> Constraint:
         """The prior's support."""
         return self.theta_map.support
+
+    @property
+    def noise_dim(self) -> int:
+        """Coordinates of the noise behind one draw of theta."""
+        return self.event_shape[0]
+
+    @abstractmethod
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return log q(theta | x), shape (*, batch), of theta with shape (*, batch, theta_dim)."""
+
+    @abstractmethod
+    def transport(self, noise: Tensor) -> Tensor:
+        """Map standard normal noise, shape (*, batch, noise_dim), to theta."""
+
+    def noise(self, sample_shape: Any = (), generator: torch.Generator | None = None) -> Tensor:
+        """Draw standard normal noise, shape (*sample_shape, batch, noise_dim).
+
+        It is drawn on the CPU: the same numbers on every device.
+        """
+        location = self.theta_map.location
+        shape = (*sample_shape, *self.batch_shape, self.noise_dim)
+        return torch.randn(shape, generator=generator, dtype=location.dtype).to(location.device)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        """Draw theta, shape (*sample_shape, batch, theta_dim), with torch's global generator.
+
+        Raises:
+            NotImplementedError: if gradients through the draws would not be those of their mean.
+        """
+        if not self.has_rsample:
+            raise NotImplementedError(f"{type(self).__name__} has no reparametrized draws")
+        return self.transport(self.noise(sample_shape))
+
+    @torch.no_grad()
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw theta from a generator, shape (n, batch, theta_dim), without gradient."""
+        noise = self.noise((n,), generator)
+        chunk = max(DRAW_ROWS // max(self.batch_shape[0], 1), 1)
+        return torch.cat([self.transport(part) for part in noise.split(chunk)])
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        """Draw theta, shape (*sample_shape, batch, theta_dim), without gradient."""
+        with torch.no_grad():
+            return self.transport(self.noise(sample_shape))
+
+
+class BijectivePosterior(Posterior):
+    """A diffeomorphism between v and standard normal noise."""
+
+    has_rsample = True
 
     @abstractmethod
     def _normalize(self, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,27 +109,6 @@ class Posterior(Distribution, ABC):
     def noise_of(self, theta: Tensor) -> Tensor:
         """Map theta, shape (*, batch, theta_dim), back to noise: the inverse of `transport`."""
         return self._normalize(self.theta_map.to_v(theta)[0])[0]
-
-    def noise(self, sample_shape: Any = (), generator: torch.Generator | None = None) -> Tensor:
-        """Draw standard normal noise, shape (*sample_shape, batch, theta_dim)."""
-        location = self.theta_map.location
-        return torch.randn(
-            (*sample_shape, *self.batch_shape, *self.event_shape),
-            generator=generator,
-            dtype=location.dtype,
-            device=location.device,
-        )
-
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
-        """Draw theta, shape (*sample_shape, batch, theta_dim), with torch's global generator."""
-        return self.transport(self.noise(sample_shape))
-
-    @torch.no_grad()
-    def draw(self, n: int, generator: torch.Generator) -> Tensor:
-        """Draw theta from a generator, shape (n, batch, theta_dim), without gradient."""
-        noise = self.noise((n,), generator)
-        chunk = max(DRAW_ROWS // max(self.batch_shape[0], 1), 1)
-        return torch.cat([self.transport(part) for part in noise.split(chunk)])
 
 
 def standard_normal_log_density(noise: Tensor) -> Tensor:

@@ -1,30 +1,29 @@
-"""Supports in a data type: bounds that are tensors would otherwise decide the type of theta."""
+"""Supports in a data type and on a device: bounds that are tensors would otherwise decide both."""
 
 from __future__ import annotations
 
 import copy
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.distributions.constraints import Constraint
 
 
-def in_dtype(support: Constraint, dtype: torch.dtype) -> Constraint:
-    """Return a support whose bounds have a floating data type; plain numbers stay.
+def support_like(support: Constraint, theta: Tensor) -> Constraint:
+    """Return a support whose bounds have theta's data type and device; plain numbers stay.
 
     Rounding keeps order, so theta inside the support is inside after both are rounded.
     """
-    return _converted(support, dtype)
+    return _converted(support, theta)
 
 
-def _converted(value: Any, dtype: torch.dtype) -> Any:
+def _converted(value: Any, like: Tensor) -> Any:
     if isinstance(value, Tensor):
-        return value.to(dtype) if value.is_floating_point() else value
+        return value.to(like) if value.is_floating_point() else value.to(like.device)
     if isinstance(value, list | tuple):
-        return type(value)(_converted(item, dtype) for item in value)
+        return type(value)(_converted(item, like) for item in value)
     if isinstance(value, Constraint) and vars(value):
         own = copy.copy(value)
-        vars(own).update({name: _converted(item, dtype) for name, item in vars(value).items()})
+        vars(own).update({name: _converted(item, like) for name, item in vars(value).items()})
         return own
     return value

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Transform, biject_to
 from torch.distributions.constraints import Constraint
 
-from certibayes.estimators.support import in_dtype
+from certibayes.estimators.support import support_like
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class ThetaMap:
     location: Tensor
     scale: Tensor
 
-    def bijection(self, dtype: torch.dtype) -> Transform:
-        """Return the bijection from all of R^theta_dim onto the support, in a data type."""
-        return biject_to(in_dtype(self.support, dtype))
+    def bijection(self, like: Tensor) -> Transform:
+        """Return the bijection from all of R^theta_dim onto the support, in a tensor's type."""
+        return biject_to(support_like(self.support, like))
 
     def to_theta(self, v: Tensor) -> Tensor:
         """Map v to theta, both of shape (*, theta_dim) and of v's data type."""
-        theta: Tensor = self.bijection(v.dtype)(self.location + self.scale * v)
+        theta: Tensor = self.bijection(v)(self.location + self.scale * v)
         return theta
 
     def to_v(self, theta: Tensor) -> tuple[Tensor, Tensor]:
@@ -42,7 +42,7 @@ class ThetaMap:
         Outside the support the determinant's logarithm is -inf, so that a log density built on it
         is -inf, and v is 0, so that no NaN enters a gradient.
         """
-        bijection = self.bijection(theta.dtype)
+        bijection = self.bijection(theta)
         inside = self._inside(theta)
         interior: Tensor = bijection(self.location)
         theta = torch.where(inside.unsqueeze(-1), theta, interior.to(theta))
@@ -55,7 +55,7 @@ class ThetaMap:
         return v, torch.where(inside, log_det, -torch.inf)
 
     def _inside(self, theta: Tensor) -> Tensor:
-        inside: Tensor = in_dtype(self.support, theta.dtype).check(theta)
+        inside: Tensor = support_like(self.support, theta).check(theta)
         if self.support.event_dim == 0:
             inside = inside.all(-1)
         return inside & theta.isfinite().all(-1)

@@ -63,10 +63,25 @@ def expected_coverage(
     Raises:
         ValueError: if a log density is NaN or the levels are not increasing within [0, 1].
     """
+    return coverage_curve(credibility(log_prob_of_true, log_prob_of_draws), levels)
+
+
+def coverage_curve(credibilities: Tensor, levels: Tensor) -> Coverage:
+    """Return the share of credibilities up to every level.
+
+    Args:
+        credibilities: smallest credibility of a region that holds each true theta, shape (batch,).
+        levels: increasing credibilities in [0, 1], shape (levels,).
+
+    Returns:
+        Coverage per level and the area between coverage and nominal (trapezoids).
+
+    Raises:
+        ValueError: if the levels are not increasing within [0, 1].
+    """
     levels = levels.double()
     inside = bool(((levels >= 0) & (levels <= 1)).all())
     if not inside or not bool((levels.diff() > 0).all()):
         raise ValueError(f"levels: got {levels.tolist()}; allowed: increasing, within [0, 1]")
-    needed = credibility(log_prob_of_true, log_prob_of_draws)
-    coverage = (needed.unsqueeze(-1) <= levels).double().mean(0)
+    coverage = (credibilities.unsqueeze(-1) <= levels).double().mean(0)
     return Coverage(levels, coverage, float(torch.trapezoid((coverage - levels).abs(), levels)))

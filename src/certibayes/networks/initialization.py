@@ -10,7 +10,7 @@ from torch import nn
 
 @torch.no_grad()
 def interval_initialization(module: nn.Module, generator: torch.Generator) -> None:
-    """Draw the weights of all Linear layers so that interval widths neither grow nor shrink.
+    """Draw weights so that interval widths neither grow nor shrink, in every Linear and Conv layer.
 
     Weights ~ N(0, 2 pi / fan_in^2), biases 0: a ReLU layer then keeps the expected width of its
     input, because fan_in * E|w| / 2 = 1 (Shi et al., 2021). A masked layer (a buffer `mask` of
@@ -21,10 +21,11 @@ def interval_initialization(module: nn.Module, generator: torch.Generator) -> No
         generator: source of the weights.
     """
     for layer in module.modules():
-        if isinstance(layer, nn.Linear):
+        if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d):
             mask = dict(layer.named_buffers(recurse=False)).get("mask")
             seen = torch.ones_like(layer.weight) if mask is None else mask
-            std = math.sqrt(2 * math.pi) / seen.sum(1, keepdim=True).clamp(min=1)
+            inputs = tuple(range(1, seen.dim()))
+            std = math.sqrt(2 * math.pi) / seen.sum(inputs, keepdim=True).clamp(min=1)
             noise = torch.randn(layer.weight.shape, generator=generator, dtype=layer.weight.dtype)
             layer.weight.copy_(std * noise)
             if layer.bias is not None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from torch import nn
 
 from certibayes.config.models import MLP as MLPSpec  # noqa: N811
+from certibayes.networks.layers import dense_layers
 
 
 class MLP(nn.Sequential):
@@ -25,7 +24,4 @@ class MLP(nn.Sequential):
 
 def relu_layers(widths: tuple[int, ...]) -> list[nn.Module]:
     """Return Linear layers of consecutive widths with ReLU between them, none after the last."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-    return layers[:-1]
+    return dense_layers(widths, "relu")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from certibayes.io import atomic
 from certibayes.report.figures_coverage import coverage_figure, read_coverage
 from certibayes.report.figures_curves import curves_figure
+from certibayes.report.figures_model import model_figures, tradeoff_figures
 from certibayes.report.figures_observed import observed_figure
 from certibayes.report.figures_posterior import posterior_figure
 from certibayes.report.figures_predictive import predictive_figure, read_predictions
@@ -25,15 +27,19 @@ from certibayes.report.posteriors import (
 from certibayes.report.summary import write
 
 
-def write_all(summary: pd.DataFrame, evaluated: Sequence[Path], folder: Path) -> list[Path]:
+def write_all(
+    summary: pd.DataFrame, tradeoffs: pd.DataFrame, evaluated: Sequence[Path], folder: Path
+) -> list[Path]:
     """Write every figure and posterior table of a study; return the files.
 
-    Every task gets `curves_<task>.png`; posterior tasks also `coverage_<task>.png`; tasks with
+    Every task gets `curves_<task>.png`; posterior tasks also `coverage_<task>.png` and
+    `tarp_<task>.png`; every model the figures of `figures_model`; tasks with
     real observations also `posterior_<task>.png`, `posterior_<task>.csv`, `observed_<task>.png` and
     `certified_<task>.csv`; those that predict series also `predictive_<task>.png`.
 
     Args:
         summary: as `summary.collect` returns it.
+        tradeoffs: as `tradeoff.tradeoff` returns it.
         evaluated: the `evaluate` folders behind it.
         folder: where the files go; it exists.
     """
@@ -49,6 +55,9 @@ def write_all(summary: pd.DataFrame, evaluated: Sequence[Path], folder: Path) ->
         if not levels.empty:
             figure = coverage_figure(levels, rows, colors)
             written.append(_save(figure, folder / f"coverage_{task}.png"))
+        if levels["tarp"].notna().any():
+            figure = coverage_figure(levels, rows, colors, "tarp")
+            written.append(_save(figure, folder / f"tarp_{task}.png"))
         observed = [one for one in posteriors if one.task == task]
         if observed:
             written += _write_observed(observed, colors, folder, str(task))
@@ -59,6 +68,8 @@ def write_all(summary: pd.DataFrame, evaluated: Sequence[Path], folder: Path) ->
         if predicted:
             figure = predictive_figure(predicted, colors)
             written.append(_save(figure, folder / f"predictive_{task}.png"))
+    several = chain(model_figures(summary, evaluated, colors), tradeoff_figures(tradeoffs))
+    written += [_save(figure, folder / f"{stem}.png") for stem, figure in several]
     return written
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,6 +16,7 @@ from certibayes.report.figures_style import CLEAN, defense_label
 from certibayes.report.summary import read_metrics
 
 _ROW = ["budget", "model"]
+_LABELS = {"coverage": "expected coverage", "tarp": "coverage of balls (TARP)"}
 
 
 def read_coverage(folders: Sequence[Path]) -> pd.DataFrame:
@@ -24,23 +26,30 @@ def read_coverage(folders: Sequence[Path]) -> pd.DataFrame:
         first = read_metrics(folder).iloc[0]
         keys = {key: first[key] for key in MODEL_KEYS}
         tables.append(pd.read_csv(folder / "coverage.csv").assign(**keys))
-    return pd.concat(tables, ignore_index=True)
+    filled = [table for table in tables if not table.empty]
+    return pd.concat(filled, ignore_index=True) if filled else tables[0]
 
 
 def coverage_figure(
-    coverage: pd.DataFrame, summary: pd.DataFrame, colors: dict[str, str]
+    coverage: pd.DataFrame,
+    summary: pd.DataFrame,
+    colors: dict[str, str],
+    quantity: Literal["coverage", "tarp"] = "coverage",
 ) -> Figure:
     """Draw one task: share of thetas inside the credible region against its level.
 
     The diagonal is calibrated; below it the posterior is overconfident. One panel per defense,
-    one row per model; means over seeds. Attacks other than noise are drawn, darker for larger
-    epsilons.
+    one row per model; means over seeds, the clean one with a band from the smallest to the largest
+    seed. Attacks other than noise are drawn, darker for larger epsilons.
 
     Args:
         coverage: rows of one task, as `read_coverage` returns them.
         summary: rows of the same task.
         colors: color per defense.
+        quantity: "coverage" of highest-density regions, or "tarp": of balls around random points
+            (Lemos et al., 2023).
     """
+    coverage = coverage.dropna(subset=[quantity])
     rows = [group for _, group in coverage.groupby(_ROW)]
     defenses = [name for name in colors if name in set(coverage["defense"])]
     size = (max(1.0 + 3.6 * len(defenses), 5.0), 0.6 + 3.4 * len(rows))
@@ -49,18 +58,21 @@ def coverage_figure(
     for row, group in enumerate(rows):
         for column, defense in enumerate(defenses):
             axis = axes[row, column]
-            _panel(axis, group[group["defense"] == defense], summary, colors[defense])
+            own = group[group["defense"] == defense]
+            _panel(axis, own, summary, colors[defense], quantity)
             if row == 0:
                 axis.set_title(defense_label(defense), color=colors[defense], fontsize=10)
         label = f"{group['model'].iloc[0]}, n = {group['budget'].iloc[0]}"
-        axes[row, 0].set_ylabel(f"{label}\nexpected coverage")
+        axes[row, 0].set_ylabel(f"{label}\n{_LABELS[quantity]}")
     for axis in axes[-1]:
         axis.set_xlabel("credibility level")
     figure.suptitle(str(summary["task"].iloc[0]), fontsize=12)
     return figure
 
 
-def _panel(axis: Axes, coverage: pd.DataFrame, summary: pd.DataFrame, color: str) -> None:
+def _panel(
+    axis: Axes, coverage: pd.DataFrame, summary: pd.DataFrame, color: str, quantity: str
+) -> None:
     axis.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
     axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     axis.grid(alpha=0.25)
@@ -68,15 +80,17 @@ def _panel(axis: Axes, coverage: pd.DataFrame, summary: pd.DataFrame, color: str
     if coverage.empty:
         axis.text(0.5, 0.3, "not in this study", ha="center", transform=axis.transAxes)
         return
-    clean = coverage[coverage["method"] == "clean"].groupby("level")["coverage"].mean()
-    axis.plot(clean.index, clean, color=CLEAN, linewidth=1.6, label="clean")
+    clean = coverage[coverage["method"] == "clean"].groupby("level")[quantity]
+    ends = clean.agg(["mean", "min", "max"])
+    axis.plot(ends.index, ends["mean"], color=CLEAN, linewidth=1.6, label="clean")
+    axis.fill_between(ends.index, ends["min"], ends["max"], color=CLEAN, alpha=0.25, lw=0)
     attacks = summary[(summary["stage"] == "attack") & (summary["kind"] != "noise")]
     about = attacks.drop_duplicates("method").set_index("method")[["norm", "unit"]]
     found = coverage[coverage["method"].isin(about.index)]
     for number, (method, curves) in enumerate(found.groupby("method", sort=False)):
         epsilons = sorted(set(curves["epsilon"]))
         for step, epsilon in enumerate(epsilons, start=1):
-            curve = curves[curves["epsilon"] == epsilon].groupby("level")["coverage"].mean()
+            curve = curves[curves["epsilon"] == epsilon].groupby("level")[quantity].mean()
             norm, unit = about.loc[method]
             axis.plot(
                 curve.index,

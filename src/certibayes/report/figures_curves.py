@@ -20,23 +20,25 @@ _STYLES: dict[str, dict[str, Any]] = {
     "attacked": {"linestyle": "--", "marker": "s"},
     "certified": {"linestyle": "-", "marker": "D"},
 }
-_ROW = ["budget", "model", "norm", "unit"]
+_ROW = ["budget", "model", "norm", "unit", "clip"]
+_QUANTILES: dict[str, Any] = {"linestyle": (0, (1, 3)), "linewidth": 1}
 _LEGEND_INCHES = 0.45
 
 
 def curves_figure(summary: pd.DataFrame, colors: dict[str, str]) -> Figure:
     """Draw one task: one panel per defense, one row per model, norm and unit.
 
-    Lines are means over seeds, each seed is a faint line. Posteriors: median total variation
-    (0 = unmoved, 1 = nothing is guaranteed), with the 15 % to 85 % range over observations under
-    attack. Classifiers: accuracy.
+    Lines are means over seeds, with a band from the smallest to the largest seed. Posteriors:
+    median total variation (0 = unmoved, 1 = nothing is guaranteed), dotted lines: the 15 % and 85 %
+    quantiles over observations under attack, means over seeds. Classifiers: accuracy.
 
     Args:
         summary: rows of one task.
         colors: color per defense.
     """
     table = levels(summary)
-    rows = [group for _, group in table.groupby(_ROW, sort=False)]
+    rows = [group for _, group in table.groupby(_ROW, sort=False, dropna=False)]
+    rows = [group for group in rows if group["epsilon"].notna().all()]
     defenses = [name for name in colors if name in set(summary["defense"])]
     width, height = max(1.2 + 3.3 * len(defenses), 6.5), 0.6 + 2.9 * max(len(rows), 1)
     figure = Figure((width, height + _LEGEND_INCHES), layout=ConstrainedLayoutEngine(w_pad=0.12))
@@ -55,7 +57,8 @@ def curves_figure(summary: pd.DataFrame, colors: dict[str, str]) -> Figure:
         level = "total variation" if posterior else "accuracy"
         axes[row, 0].set_ylabel(f"{group['model'].iloc[0]}, n = {group['budget'].iloc[0]}\n{level}")
     figure.suptitle(str(summary["task"].iloc[0]), fontsize=12)
-    handles = _legend(posterior, bool(table["exact"].notna().any()))
+    most = int(table.groupby([*_ROW, "defense"], dropna=False)["seed"].nunique().max())
+    handles = _legend(posterior, bool(table["exact"].notna().any()), most)
     columns = min(len(handles), 2 * axes.shape[1])
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
     return figure
@@ -71,18 +74,15 @@ def _panel(axis: Axes, rows: pd.DataFrame, color: str, posterior: bool) -> None:
         return
     clean = float(rows["clean"].mean())
     axis.axhline(clean, color=CLEAN, linewidth=1)
-    seeds = [one for _, one in rows.groupby("seed", sort=False)]
     for column, style in _STYLES.items():
-        for one in seeds if len(seeds) > 1 else []:
-            axis.plot(*_points(one, column, clean), color=color, alpha=0.3, linewidth=0.8)
+        band = rows.dropna(subset=[column]).groupby("epsilon")[column].agg(["min", "max"])
+        axis.fill_between(band.index, band["min"], band["max"], color=color, alpha=0.25, lw=0)
         x, y = _points(_mean_over_seeds(rows, column), column, clean)
         axis.plot(x, y, color=color, markersize=4, **style)
     if posterior:
-        band = rows.dropna(subset=["attacked_low", "attacked_high"])
-        band = band.groupby("epsilon")[["attacked_low", "attacked_high"]].mean()
-        axis.fill_between(
-            band.index, band["attacked_low"], band["attacked_high"], color=color, alpha=0.15, lw=0
-        )
+        for column in ("attacked_low", "attacked_high"):
+            quantile = _mean_over_seeds(rows, column)
+            axis.plot(quantile["epsilon"], quantile[column], color=color, **_QUANTILES)
         exact = _mean_over_seeds(rows, "exact")
         axis.plot(exact["epsilon"], exact["exact"], color="black", linestyle="-.", linewidth=1)
 
@@ -100,14 +100,17 @@ def _points(rows: pd.DataFrame, column: str, clean: float) -> tuple[list[float],
     return x, y
 
 
-def _legend(posterior: bool, exact: bool) -> list[Line2D | Patch]:
+def _legend(posterior: bool, exact: bool, seeds: int) -> list[Line2D | Patch]:
     handles: list[Line2D | Patch] = [Line2D([], [], color=CLEAN, linewidth=1, label="clean")]
     handles += [
         Line2D([], [], color="black", markersize=4, label=name, **style)
         for name, style in _STYLES.items()
     ]
     if posterior:
-        handles.append(Patch(color="black", alpha=0.15, lw=0, label="attacked, 15-85 %"))
+        label = "attacked, 15 % and 85 %"
+        handles.append(Line2D([], [], color="black", label=label, **_QUANTILES))
+    if seeds > 1:
+        handles.append(Patch(color="black", alpha=0.25, lw=0, label=f"range over {seeds} seeds"))
     if exact:
         handles.append(Line2D([], [], color="black", ls="-.", lw=1, label="exact posterior, worst"))
     return handles

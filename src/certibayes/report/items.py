@@ -22,6 +22,7 @@ class Method:
         name: name of the specification.
         norm: "l2" or "linf".
         unit: unit of epsilon.
+        clip: range of x' beside the task's own, JSON; "null" = none.
         kind: kind of the attack or certificate, e.g. "pgd".
         objective: what an attack maximizes, or None.
         points: uniform points of the ball among an attack's candidates; None if it keeps no best
@@ -34,6 +35,7 @@ class Method:
     name: str
     norm: str
     unit: str
+    clip: str
     kind: str
     objective: str | None = None
     points: int | None = None
@@ -41,8 +43,8 @@ class Method:
     mask: tuple[int, ...] | None = None
 
     def same_ball(self, other: Method) -> bool:
-        """Tell whether both measure epsilon in the same norm and unit."""
-        return (self.norm, self.unit) == (other.norm, other.unit)
+        """Tell whether both measure epsilon in the same norm and unit, in the same range of x'."""
+        return (self.norm, self.unit, self.clip) == (other.norm, other.unit, other.clip)
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Items:
                 name=name,
                 norm=meta[name]["norm"],
                 unit=meta[name]["unit"],
+                clip=json.dumps(meta[name]["clip"]),
                 kind=meta[name]["kind"],
                 objective=meta[name].get("objective"),
                 points=meta[name].get("points"),

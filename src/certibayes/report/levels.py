@@ -11,6 +11,7 @@ from certibayes.metrics.intervals.clopper_pearson import (
 )
 
 ALPHA = 0.05
+BALL = (*BALL_KEYS, "clip")
 _SHARES = ("certified_share", "refuted_share", "unknown_share")
 _TERMS = ("tau", "confidence", "draws", "interval")
 _FROM_CLEAN = (
@@ -33,11 +34,12 @@ _NUMBERS = (
     "kl_estimate",
     "coverage_attacked",
     "ece_attacked",
+    "adaptive_ratio",
 )
 COLUMNS = (
     *MODEL_KEYS,
     "form",
-    *BALL_KEYS,
+    *BALL,
     "observations",
     "features",
     "inactive_features",
@@ -61,12 +63,13 @@ COLUMNS = (
     "coverage_attacked",
     "ece_clean",
     "ece_attacked",
+    "adaptive_ratio",
     *_TERMS,
 )
 
 
 def levels(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per model and ball (norm, unit, epsilon), in the summary's order.
+    """Return one row per model and ball (norm, unit, epsilon, clip), in the summary's order.
 
     The level is the accuracy for classifiers and the median total variation
     TV(q(. | x), q(. | x')) for posteriors. Among several attacks of one ball the worst counts,
@@ -76,7 +79,7 @@ def levels(summary: pd.DataFrame) -> pd.DataFrame:
     the certified accuracy on the population that the observations were drawn from.
 
     Returns:
-        Columns: the model's keys, `form`, norm, unit, epsilon, `clean`, `noise`, `attacked`,
+        Columns: the model's keys, `form`, norm, unit, epsilon, clip, `clean`, `noise`, `attacked`,
         `attacked_low`, `attacked_high`, `certified`, `certified_low`, `certified_high`, `exact`
         (the exact posterior's own worst shift), shares of verdicts, KL divergences, coverage and
         ECE before and after, and what the certificate states.
@@ -98,12 +101,12 @@ def _model_rows(model: pd.DataFrame) -> list[dict[str, object]]:
     base["form"] = "classification" if classifies else "posterior"
     base["clean"] = clean["accuracy"] if classifies else 0.0
     base["coverage_clean"], base["ece_clean"] = clean["coverage_90"], clean["ece"]
-    balls = model[model["kind"] != "clean"].sort_values(list(BALL_KEYS), kind="stable")
+    balls = model[model["kind"] != "clean"].sort_values(list(BALL), kind="stable")
     if balls.empty:
         return [base]
     return [
-        base | dict(zip(BALL_KEYS, ball, strict=True)) | _ball(rows, classifies)
-        for ball, rows in balls.groupby(list(BALL_KEYS), sort=False)
+        base | dict(zip(BALL, ball, strict=True)) | _ball(rows, classifies)
+        for ball, rows in balls.groupby(list(BALL), sort=False, dropna=False)
     ]
 
 
@@ -126,6 +129,7 @@ def _ball(rows: pd.DataFrame, classifies: bool) -> dict[str, object]:
         "kl_estimate": certified.get("kl_estimate_median"),
         "coverage_attacked": attacked.get("coverage_90"),
         "ece_attacked": attacked.get("ece"),
+        "adaptive_ratio": attacked.get("adaptive_ratio"),
     }
     found["certified_low"], found["certified_high"] = _range(certified, classifies)
     return found | {key: certified.get(key) for key in (*_SHARES, *_TERMS)}

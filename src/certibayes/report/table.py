@@ -14,10 +14,15 @@ import pandas as pd
 
 from certibayes.io import atomic
 from certibayes.report.levels import levels
+from certibayes.report.seeds import over_seeds
 
 WIDTH = 120
-_GROUP = ["task", "budget", "norm", "unit"]
+_GROUP = ["task", "budget", "norm", "unit", "clip"]
 _MODEL = ["model", "defense", "seed"]
+_HEADLINES = (
+    *("nll", "accuracy", "ece", "coverage_area", "coverage_90"),
+    *("forward_kl_median", "reverse_kl_median", "total_variation_median", "certified_share"),
+)
 _CELLS = (
     ("epsilon", 9),
     ("clean", 8),
@@ -45,7 +50,11 @@ def render(summary: pd.DataFrame) -> str:
 
 
 def write_html(summary: pd.DataFrame, path: Path) -> None:
-    """Write the table with every column as one self-contained HTML page."""
+    """Write the table with every column as one self-contained HTML page.
+
+    Where models have several seeds, a second part gives mean, standard deviation and range over
+    them.
+    """
     table = levels(summary)
     parts = [
         f"<h2>{escape(_title(group))}</h2>\n<p>{escape(_terms(group))}</p>\n"
@@ -57,13 +66,29 @@ def write_html(summary: pd.DataFrame, path: Path) -> None:
         for _, group in table.groupby(_GROUP, sort=False, dropna=False)
     ]
     style = files("certibayes.report").joinpath("table.css").read_text()
-    body = "\n".join(parts)
+    body = "\n".join([*parts, *_over_seeds(summary)])
     page = (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>Summary</title>"
         f"<style>{style}</style></head>\n<body>\n<h1>Summary</h1>\n{body}\n</body></html>\n"
     )
     with atomic(path) as temporary:
         temporary.write_text(page)
+
+
+def _over_seeds(summary: pd.DataFrame) -> list[str]:
+    """Return the numbers of the table's head over seeds, HTML, one part per task and budget."""
+    table = over_seeds(summary)
+    table = table[(table["n"] > 1) & table["quantity"].isin(_HEADLINES)]
+    table = table.drop(columns=["kind", "objective"])
+    return [
+        f"<h2>{escape(f'{task}, budget {budget}: over seeds')}</h2>\n"
+        "<p>mean, standard deviation of a sample, smallest and largest over n seeds</p>\n"
+        + rows.drop(columns=["task", "budget"])
+        .dropna(axis=1, how="all")
+        .rename(columns=lambda name: name.replace("_", " "))
+        .to_html(index=False, na_rep="", float_format=lambda value: f"{value:.4g}", border=0)
+        for (task, budget), rows in table.groupby(["task", "budget"], sort=False)
+    ]
 
 
 def _certified(group: pd.DataFrame) -> pd.Series:
@@ -78,7 +103,10 @@ def _title(group: pd.DataFrame) -> str:
         level = "median total variation"
     size = f"{first['observations']:.0f} observations"
     title = f"{first['task']}, budget {first['budget']}: {level}, {size}"
-    return f"{title}, ball {first['norm']}, {first['unit']}" if _given(first["norm"]) else title
+    if not _given(first["norm"]):
+        return title
+    clip = f", clip {first['clip']}" if _given(first["clip"]) else ""
+    return f"{title}, ball {first['norm']}, {first['unit']}{clip}"
 
 
 def _terms(group: pd.DataFrame) -> str:

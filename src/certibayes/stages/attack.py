@@ -5,20 +5,17 @@ from __future__ import annotations
 import logging
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from certibayes import registry
-from certibayes.attacks.base import Attack, AttackResult, Objective
-from certibayes.attacks.masks import masked
+from certibayes.attacks.base import AttackResult
 from certibayes.attempt import Attempt, attempt
 from certibayes.config.jobs import AttackJob
+from certibayes.device import chosen_device
 from certibayes.io import load_arrays, save_arrays
 from certibayes.layout import Layout
-from certibayes.seeding import derive_seed, generator
-from certibayes.stages.building import build_task, load_model
-from certibayes.stages.data import load_reference
-from certibayes.stages.observations import Observations, ball_of, load_observations
+from certibayes.seeding import derive_seed
+from certibayes.stages.attack_adaptive import TRANSFER, ratio_metrics, run_checks
+from certibayes.stages.attack_subject import Subject, undefended
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +24,17 @@ def run(job: AttackJob, layout: Layout, code: str) -> None:
     """Write attack.npz: epsilons (e,), x (e, n, x_dim) and selected (e, n), float64.
 
     `selected` is the objective of the kept candidate on the selection draws. Finished epsilons are
-    kept in the state folder, so adding one computes one.
+    kept in the state folder, so adding one computes one. Adaptive checks follow, see `run_checks`.
     """
     folder = layout.attack(job, job.attack)
-    inputs = [layout.weights(job) / "weights.safetensors", layout.reference(job) / "test.npz"]
+    models = [job, undefended(job)] if TRANSFER in job.checks else [job]
+    weights = [layout.weights(model) / "weights.safetensors" for model in models]
+    inputs = [*weights, layout.reference(job) / "test.npz"]
     state_key = _without_epsilons(job)
     with attempt(
         "attack", job, code, layout, inputs=inputs, outputs=folder, state_key=state_key
     ) as run:
+        run.computes_on(chosen_device().type)
         epsilons = job.attack_spec.perturbation.epsilons
         found = [_finished(job, layout, run, e) for e in epsilons]
         save_arrays(
@@ -45,13 +45,19 @@ def run(job: AttackJob, layout: Layout, code: str) -> None:
                 "selected": np.stack([arrays["selected"] for arrays in found]),
             },
         )
-        run.finished(_metrics(found[-1]))
+        table = run_checks(job, layout, run, found[-1]["x"])
+        run.finished(_metrics(found[-1]) | ratio_metrics(table))
 
 
 def _without_epsilons(job: AttackJob) -> AttackJob:
-    grid = job.attack_spec.perturbation.without_epsilons()
-    spec = job.attack_spec.model_copy(update={"perturbation": grid})
-    return job.model_copy(update={"attack_spec": spec})
+    """Return what decides the points of the attack at any epsilon: no checks either."""
+    changed: dict[str, object] = {
+        "perturbation": job.attack_spec.perturbation.without_epsilons(),
+    }
+    if job.attack_spec.adaptive_checks is not None:
+        changed["adaptive"] = None
+    spec = job.attack_spec.model_copy(update=changed)
+    return job.model_copy(update={"attack_spec": spec, "checks": {}})
 
 
 def _finished(
@@ -60,7 +66,7 @@ def _finished(
     path = run.state / f"epsilon-{epsilon!r}.npz"
     if not path.exists():
         x, result = _attack(job, layout, epsilon)
-        save_arrays(path, {"x": x.numpy(), "selected": result.objective.double().numpy()})
+        save_arrays(path, {"x": x.numpy(), "selected": result.objective.cpu().double().numpy()})
     arrays = load_arrays(path)
     log.info("%s at %g: median %.4g", job.attack, epsilon, np.median(arrays["selected"]))
     run.metrics(_metrics(arrays), step=job.attack_spec.perturbation.epsilons.index(epsilon))
@@ -73,39 +79,7 @@ def _metrics(arrays: dict[str, np.ndarray]) -> dict[str, float]:
 
 
 def _attack(job: AttackJob, layout: Layout, epsilon: float) -> tuple[Tensor, AttackResult]:
-    """Search in float32, then project in float64: the stored points lie in the ball exactly."""
-    task = build_task(job)
-    model = load_model(job, layout, task)
-    spec = job.attack_spec
-    observations = load_observations(layout, job, job.observations)
-    whole = ball_of(layout, job, task, spec.perturbation.at(epsilon))
-    ball = masked(whole, spec.mask, f"attacks.{job.attack}.mask")
-    ball.require_inside_clip(observations.x)
-    attack: Attack = registry.load("attack", spec.kind)(spec)
-    objective: Objective = registry.load("objective", spec.objective)()
-    x = observations.x.float()
-    prior = load_reference(layout, job).target
-    target = objective.aim(
-        model,
-        x,
-        _single(_truth(observations)),
-        _single(prior),
-        generator(job.study_seed, job.task, "target"),
-    )
+    subject = Subject(job, layout)
+    target = subject.target(subject.model)
     seed = derive_seed(job.study_seed, job.task, job.seed, "attack", repr(epsilon))
-    result = attack.attack(model, x, target, objective, ball, seed)
-    return ball.project(observations.x, result.x.double()), result
-
-
-def _truth(observations: Observations) -> Tensor:
-    """Return labels or true thetas, first dimension n + m; NaN for the m real observations."""
-    target = observations.target
-    unknown = len(observations.x) - observations.tests
-    if unknown == 0:
-        return target
-    return torch.cat([target, target.new_full((unknown, *target.shape[1:]), torch.nan)])
-
-
-def _single(target: Tensor) -> Tensor:
-    """Return thetas in the precision of the attacked model; labels stay whole numbers."""
-    return target.float() if target.is_floating_point() else target
+    return subject.search(job.attack_spec, subject.model, target, subject.ball(epsilon), seed)

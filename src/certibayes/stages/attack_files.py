@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -13,6 +14,10 @@ from certibayes.config.jobs import EvaluateJob
 from certibayes.config.threat import PerturbationGrid
 from certibayes.io import load_arrays
 from certibayes.layout import Layout
+from certibayes.stages.attack_adaptive import TABLE
+
+ATTACK_FILES = ("attack.npz", TABLE)
+"""Files of an attack that an evaluation reads."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +31,10 @@ class StoredAttack:
     selected: Tensor
 
     def inside(self, grid: PerturbationGrid, epsilon: float) -> bool:
-        """Tell whether this attack's points lie in the ball of that norm, unit and radius."""
+        """Tell whether this attack's points lie in the set of that grid at that radius."""
         own = self.spec.perturbation
-        return (own.norm, own.unit) == (grid.norm, grid.unit) and self.epsilon <= epsilon
+        same = (own.norm, own.unit) == (grid.norm, grid.unit)
+        return same and grid.clip in (None, own.clip) and self.epsilon <= epsilon
 
     @property
     def key(self) -> str:
@@ -43,3 +49,21 @@ def stored_attacks(job: EvaluateJob, layout: Layout) -> Iterator[StoredAttack]:
         for row, epsilon in enumerate(arrays["epsilons"].tolist()):
             x, selected = (torch.from_numpy(arrays[k][row]) for k in ("x", "selected"))
             yield StoredAttack(name, spec, epsilon, x, selected)
+
+
+def with_checks(table: pd.DataFrame, job: EvaluateJob, layout: Layout) -> pd.DataFrame:
+    """Return a summary whose attack rows state their strongest adaptive check, where there is one.
+
+    `adaptive_ratio` is its median gain over that of the attack, `adaptive_check` its name.
+    """
+    table = table.astype({"adaptive_ratio": float, "adaptive_check": object})
+    for name in job.attacks:
+        checks = pd.read_csv(layout.attack(job, name) / TABLE)
+        if checks.empty:
+            continue
+        strongest = checks.sort_values("ratio", kind="stable").iloc[-1]
+        rows = (table["stage"] == "attack") & (table["method"] == name)
+        rows &= table["epsilon"] == strongest["epsilon"]
+        table.loc[rows, "adaptive_ratio"] = strongest["ratio"]
+        table.loc[rows, "adaptive_check"] = strongest["check"]
+    return table

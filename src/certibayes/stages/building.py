@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from certibayes import registry
 from certibayes.bnn.base import WeightInference
+from certibayes.bnn.predictive import Predictive
 from certibayes.config.jobs import Job, ModelJob
 from certibayes.defenses.base import Defense
 from certibayes.estimators.build import build_estimator
@@ -16,6 +17,7 @@ from certibayes.io import MANIFEST, WEIGHTS, load_weights
 from certibayes.layout import Layout
 from certibayes.seeding import generator
 from certibayes.stages.data import load_scale
+from certibayes.stages.observations import clip_range
 from certibayes.tasks.base import ClassificationTask, PosteriorTask, Restorable, Task, ThetaTask
 
 SAMPLES = "samples."
@@ -51,15 +53,24 @@ def simulator_files(job: Job, layout: Layout) -> list[Path]:
     return [*decoder, *(Path(path) for path in job.task_spec.inputs)]
 
 
-def build_network(job: ModelJob, layout: Layout, task: Task) -> nn.Module:
-    """Return the job's estimator or network with fresh weights, seeded by the job.
+def member_purpose(member: int) -> tuple[object, ...]:
+    """Return what tells the seeds of a member from those of others; nothing for the first.
+
+    So the first member of an ensemble is the model that is no ensemble.
+    """
+    return ("member", member) if member else ()
+
+
+def build_network(job: ModelJob, layout: Layout, task: Task, member: int = 0) -> nn.Module:
+    """Return a member's estimator or network with fresh weights, seeded by job and member.
 
     The features of x are counted in the stored units: a user's simulator need not run again.
     """
     spec = job.model_spec
     x_dim = len(load_scale(layout, job).feature_std)
+    parts = (job.study_seed, job.task, job.seed, "weights", *member_purpose(member))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator(job.study_seed, job.task, job.seed, "weights").initial_seed())
+        torch.manual_seed(generator(*parts).initial_seed())
         if spec.estimator is not None:
             assert isinstance(task, ThetaTask)
             return build_estimator(spec.estimator, task, x_dim)
@@ -78,8 +89,15 @@ def build_inference(job: ModelJob, network: nn.Module) -> WeightInference:
 def build_defense(job: ModelJob, layout: Layout, task: Task) -> Defense:
     """Return the job's training objective."""
     spec = job.defense_spec
-    defense: Defense = registry.load("defense", spec.kind)(spec, load_scale(layout, job), task.clip)
+    stated = getattr(spec, "perturbation", None)
+    clip = clip_range(layout, job, task, None if stated is None else stated.clip)
+    defense: Defense = registry.load("defense", spec.kind)(spec, load_scale(layout, job), clip)
     return defense
+
+
+def member_prefix(job: ModelJob, member: int) -> str:
+    """Return what the names of a member's tensors start with; nothing if it is the only one."""
+    return "" if job.model_spec.members == 1 else f"member{member}."
 
 
 def weights_of(inference: WeightInference, samples: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -88,20 +106,38 @@ def weights_of(inference: WeightInference, samples: dict[str, Tensor]) -> dict[s
     return state | {SAMPLES + name: value for name, value in samples.items()}
 
 
-def load_inference_state(folder: Path) -> dict[str, Tensor]:
-    """Return the state of a trained model's weight inference."""
+def load_inference_state(folder: Path, prefix: str) -> dict[str, Tensor]:
+    """Return the state of the weight inference of a trained model's member, named by prefix."""
     state, _ = load_weights(folder)
-    return _with_prefix(state, INFERENCE)
+    return _with_prefix(state, prefix + INFERENCE)
 
 
 def load_model(job: ModelJob, layout: Layout, task: Task) -> nn.Module:
     """Return q(y | x) as trained: an estimator, or the predictive of the stored weight samples."""
-    network = build_network(job, layout, task)
     state, _ = load_weights(layout.weights(job))
-    inference = build_inference(job, network)
-    inference.load_state_dict(_with_prefix(state, INFERENCE))
-    model = inference.model(_with_prefix(state, SAMPLES))
+    members = [
+        _load_member(job, layout, task, member, _with_prefix(state, member_prefix(job, member)))
+        for member in range(job.model_spec.members)
+    ]
+    model = members[0] if len(members) == 1 else _ensemble(members)
     return model.eval().requires_grad_(False)
+
+
+def _load_member(
+    job: ModelJob, layout: Layout, task: Task, member: int, state: dict[str, Tensor]
+) -> nn.Module:
+    inference = build_inference(job, build_network(job, layout, task, member))
+    inference.load_state_dict(_with_prefix(state, INFERENCE))
+    return inference.model(_with_prefix(state, SAMPLES))
+
+
+def _ensemble(members: list[nn.Module]) -> nn.Module:
+    """Return the mean of the members' distributions."""
+    predictives = [member for member in members if isinstance(member, Predictive)]
+    if len(predictives) == len(members):
+        return Predictive.joined(predictives)
+    ensemble: nn.Module = registry.load("estimator", "ensemble")(members)
+    return ensemble
 
 
 def _with_prefix(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

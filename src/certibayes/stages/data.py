@@ -34,6 +34,12 @@ def load_scale(layout: Layout, job: Job) -> Scale:
     return Scale(torch.tensor(stored["feature_std"], dtype=torch.float64), stored["within_std"])
 
 
+def load_data_range(layout: Layout, job: Job) -> tuple[float, float]:
+    """Return the smallest and the largest entry of all test observations of the job's task."""
+    low, high = read_json(layout.reference(job) / "scale.json")["data_range"]
+    return low, high
+
+
 def load_reference(layout: Layout, job: Job) -> Reference:
     """Return the test pairs and the real observations of the job's task."""
     arrays = load_arrays(layout.reference(job) / "test.npz")

@@ -14,7 +14,8 @@ from certibayes.config.attacks import Search
 from certibayes.config.jobs import EvaluateJob
 from certibayes.io import atomic, read_json, save_arrays
 from certibayes.layout import Layout
-from certibayes.stages.building import build_task, load_model
+from certibayes.stages.attack_files import ATTACK_FILES, with_checks
+from certibayes.stages.building import build_task, load_model, simulator_files
 from certibayes.stages.data import load_scale
 from certibayes.stages.evaluate_classifier import evaluate_classifier
 from certibayes.stages.evaluate_posterior import evaluate_posterior
@@ -22,7 +23,7 @@ from certibayes.stages.findings import Findings
 
 
 def run(job: EvaluateJob, layout: Layout, code: str) -> None:
-    """Write metrics.csv, items.npz, coverage.csv and posterior.npz of one model."""
+    """Write metrics.csv, parameters.csv, coverage.csv, items.npz and posterior.npz of one model."""
     folder = layout.evaluate(job)
     with attempt("evaluate", job, code, layout, inputs=_inputs(job, layout), outputs=folder) as run:
         task = build_task(job)
@@ -31,7 +32,7 @@ def run(job: EvaluateJob, layout: Layout, code: str) -> None:
         findings: Findings = evaluate(job, layout, task, model)
         manifest = read_json(layout.weights(job) / "manifest.json")
         active = load_scale(layout, job).active
-        table = findings.table().assign(
+        table = with_checks(findings.table(), job, layout).assign(
             features=len(active),
             inactive_features=int((~active).sum()),
             train_steps=manifest["steps"],
@@ -39,6 +40,7 @@ def run(job: EvaluateJob, layout: Layout, code: str) -> None:
         )
         _write_table(folder / "metrics.csv", table)
         _write_table(folder / "coverage.csv", findings.coverage_table())
+        _write_table(folder / "parameters.csv", findings.parameter_table())
         save_arrays(folder / "items.npz", findings.items | {"meta": _meta(job)})
         save_arrays(folder / "posterior.npz", findings.posterior)
         run.finished(_metrics(table))
@@ -53,8 +55,9 @@ def _inputs(job: EvaluateJob, layout: Layout) -> list[Path]:
     return [
         layout.weights(job) / "weights.safetensors",
         layout.reference(job) / "test.npz",
-        *(layout.attack(job, name) / "attack.npz" for name in job.attacks),
+        *(layout.attack(job, name) / file for name in job.attacks for file in ATTACK_FILES),
         *(layout.certify(job, name) / "certificate.npz" for name in job.certificates),
+        *simulator_files(job, layout),
     ]
 
 
@@ -65,6 +68,7 @@ def _meta(job: EvaluateJob) -> np.ndarray:
             "kind": spec.kind,
             "norm": spec.perturbation.norm,
             "unit": spec.perturbation.unit,
+            "clip": spec.perturbation.clip,
         }
         for name, spec in (job.attacks | job.certificates).items()
     }
@@ -96,5 +100,5 @@ def _metrics(table: pd.DataFrame) -> dict[str, float]:
 _IDENTIFYING = (
     *("budget", "seed", "epsilon", "observations", "features", "inactive_features"),
     *("tau", "confidence", "draws", "nll_pairs"),
-    *("reference_observations", "reference_draws"),
+    *("reference_observations", "reference_draws", "predictive_simulations"),
 )

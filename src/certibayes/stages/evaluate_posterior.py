@@ -1,166 +1,121 @@
-"""Evaluation of an amortized posterior: fit, coverage, divergences under attack, certificates."""
+"""Evaluation of an amortized posterior: fit, calibration, divergences under attack, verdicts."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from certibayes.config.jobs import EvaluateJob
-from certibayes.estimators.base import Estimator, Posterior
+from certibayes.estimators.base import Estimator
 from certibayes.layout import Layout
-from certibayes.metrics.c2st import c2st
-from certibayes.metrics.coverage import Coverage, expected_coverage
 from certibayes.metrics.kl import monte_carlo_kl
+from certibayes.metrics.mmd import squared_mmd
 from certibayes.metrics.nll import negative_log_likelihood
+from certibayes.metrics.standard_error import Estimate
 from certibayes.metrics.total_variation import total_variation_estimate
-from certibayes.seeding import derive_seed, generator
 from certibayes.stages.attack_files import StoredAttack, stored_attacks
 from certibayes.stages.data import load_reference
+from certibayes.stages.evaluate_calibration import add_calibration
+from certibayes.stages.evaluate_exact import exact_columns
+from certibayes.stages.evaluate_objective import objective_columns
 from certibayes.stages.evaluate_observed import add_observed
+from certibayes.stages.evaluate_parameters import add_parameters
+from certibayes.stages.evaluate_predictive import PredictiveCheck
 from certibayes.stages.evaluate_reference import reference_columns
 from certibayes.stages.evaluate_shift import add_certificates, exact_shift
+from certibayes.stages.evaluate_subject import Drawn, Subject, load_subject
 from certibayes.stages.findings import (
     Findings,
+    Value,
     attack_columns,
     quantiles,
 )
-from certibayes.stages.observations import load_observations
 from certibayes.tasks.base import Task, ThetaTask
 
-LEVELS = torch.linspace(0, 1, 101, dtype=torch.float64)
-LEVEL_90 = 90
 PAIRS_PER_BLOCK = 5_000
 
 
 @torch.no_grad()
 def evaluate_posterior(job: EvaluateJob, layout: Layout, task: Task, model: nn.Module) -> Findings:
-    """Return likelihood, coverage, distance to the exact posterior, divergences and verdicts.
+    """Return likelihood, calibration, distances to other posteriors and to data, and verdicts.
 
-    Divergences are reported on fresh draws, never on those that selected an attack's point.
+    All is reported on fresh draws, never on those that selected an attack's point.
     """
     assert isinstance(model, Estimator)
     assert isinstance(task, ThetaTask)
     findings = Findings()
-    clean = _Clean(job, layout, model)
-    _add_clean(findings, job, layout, task, model, clean)
-    attacks = list(stored_attacks(job, layout))
-    for attack in attacks:
-        _add_attack(findings, job, layout, task, model, clean, attack)
-    add_certificates(findings, job, layout, task, model, attacks)
-    add_observed(findings, job, layout, task, model, attacks)
-    return findings
-
-
-class _Clean:
-    """The posterior at the clean test observations with its reporting draws."""
-
-    def __init__(self, job: EvaluateJob, layout: Layout, model: Estimator) -> None:
-        observations = load_observations(layout, job, job.evaluation.observations)
-        self.tests = observations.tests
-        self.x = observations.x[: self.tests]
-        self.target = observations.target
-        self.posterior: Posterior = model(self.x)
-        self.theta = self.posterior.draw(job.evaluation.report_draws, _source(job, "clean"))
-        self.log_prob = self.posterior.log_prob(self.theta)
-
-
-def _source(job: EvaluateJob, *purpose: object) -> torch.Generator:
-    return generator(job.study_seed, job.task, job.seed, "evaluate", *purpose)
-
-
-def _add_clean(
-    findings: Findings,
-    job: EvaluateJob,
-    layout: Layout,
-    task: ThetaTask,
-    model: Estimator,
-    clean: _Clean,
-) -> None:
-    reference = load_reference(layout, job)
-    blocks = zip(
-        reference.target.split(PAIRS_PER_BLOCK), reference.x.split(PAIRS_PER_BLOCK), strict=True
-    )
-    log_prob = torch.cat([model(x).log_prob(theta) for theta, x in blocks])
-    exact = task.exact_posterior(reference.x)
-    coverage = _coverage(job, clean.posterior, clean.target, clean.log_prob)
-    _add_coverage(findings, "clean", 0.0, coverage)
+    subject = load_subject(job, layout, task, model)
+    predictive = PredictiveCheck(subject)
+    common = _common_columns(findings, subject, predictive, subject.clean)
     findings.add_row(
         job,
         "evaluate",
         "clean",
         "clean",
-        observations=clean.tests,
-        nll=float(negative_log_likelihood(log_prob).mean),
-        nll_pairs=len(log_prob),
-        nll_exact=None if exact is None else -float(exact.log_prob(reference.target).mean()),
-        coverage_area=coverage.area,
-        coverage_90=float(coverage.coverage[LEVEL_90]),
-        c2st=_c2st(job, task, clean),
+        **common,
+        **_fit_columns(subject),
         **reference_columns(findings, job, model),
     )
+    attacks = list(stored_attacks(job, layout))
+    for attack in attacks:
+        _add_attack(findings, subject, predictive, attack)
+    add_certificates(findings, job, layout, task, model, attacks)
+    add_observed(findings, job, layout, task, model, attacks)
+    return findings
 
 
-def _coverage(
-    job: EvaluateJob, posterior: Posterior, target: Tensor, log_prob_of_draws: Tensor
-) -> Coverage:
-    draws = log_prob_of_draws[: job.evaluation.coverage_draws]
-    return expected_coverage(posterior.log_prob(target), draws, LEVELS)
+def _common_columns(
+    findings: Findings, subject: Subject, predictive: PredictiveCheck, drawn: Drawn
+) -> dict[str, Value]:
+    """Return what is measured on clean and on attacked posteriors alike."""
+    calibration, uniformity = add_calibration(findings, subject, drawn)
+    add_parameters(findings, subject, drawn, uniformity)
+    return {
+        "observations": subject.tests,
+        **calibration,
+        **exact_columns(findings, subject, drawn),
+        **predictive.columns(findings, drawn),
+    }
 
 
-def _add_coverage(findings: Findings, method: str, epsilon: float, coverage: Coverage) -> None:
-    findings.coverage += [
-        (method, epsilon, level, value)
-        for level, value in zip(LEVELS.tolist(), coverage.coverage.tolist(), strict=True)
-    ]
-
-
-def _c2st(job: EvaluateJob, task: ThetaTask, clean: _Clean) -> float | None:
-    """Return the mean over observations of the accuracy against exact posterior draws."""
-    exact = task.exact_posterior(clean.x)
-    if exact is None:
-        return None
-    draws = min(job.evaluation.c2st_draws, len(clean.theta))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(job.study_seed, job.task, job.seed, "exact draws"))
-        reference = exact.sample((draws,))
-    scores = [
-        c2st(reference[:, i], clean.theta[:draws, i], seed=derive_seed(job.study_seed, i) % 2**32)
-        for i in range(min(job.evaluation.c2st_observations, clean.tests))
-    ]
-    return sum(scores) / len(scores)
+def _fit_columns(subject: Subject) -> dict[str, Value]:
+    """Return the likelihood of all test pairs, and that of the exact posterior."""
+    reference = load_reference(subject.layout, subject.job)
+    blocks = zip(
+        reference.target.split(PAIRS_PER_BLOCK), reference.x.split(PAIRS_PER_BLOCK), strict=True
+    )
+    log_prob = torch.cat([subject.model(x).log_prob(theta) for theta, x in blocks])
+    exact = subject.task.exact_posterior(reference.x)
+    return {
+        "nll": float(negative_log_likelihood(log_prob).mean),
+        "nll_pairs": len(log_prob),
+        "nll_exact": None if exact is None else -float(exact.log_prob(reference.target).mean()),
+    }
 
 
 def _add_attack(
-    findings: Findings,
-    job: EvaluateJob,
-    layout: Layout,
-    task: ThetaTask,
-    model: Estimator,
-    clean: _Clean,
-    attack: StoredAttack,
+    findings: Findings, subject: Subject, predictive: PredictiveCheck, attack: StoredAttack
 ) -> None:
-    attacked: Posterior = model(attack.x[: clean.tests])
-    theta = attacked.draw(
-        job.evaluation.report_draws, _source(job, "attacked", attack.name, attack.epsilon)
-    )
-    attacked_log_prob = attacked.log_prob(theta)
-    common = attacked.log_prob(clean.theta)
-    forward = monte_carlo_kl(clean.log_prob, common)
-    reverse = monte_carlo_kl(attacked_log_prob, clean.posterior.log_prob(theta))
+    job, clean = subject.job, subject.clean
+    drawn = subject.attacked(attack)
+    common = drawn.posterior.log_prob(clean.theta)
+    divergences = {
+        "forward_kl": monte_carlo_kl(clean.log_prob, common),
+        "reverse_kl": monte_carlo_kl(drawn.log_prob, clean.posterior.log_prob(drawn.theta)),
+    }
     variation = total_variation_estimate(clean.log_prob, common)
-    at_truth = attacked.log_prob(clean.target)
-    coverage = _coverage(job, attacked, clean.target, attacked_log_prob)
-    _add_coverage(findings, attack.name, attack.epsilon, coverage)
+    few = job.evaluation.mmd_draws
+    discrepancy = squared_mmd(clean.theta[:few], drawn.theta[:few])
+    at_truth = drawn.posterior.log_prob(subject.target)
     findings.add_items(
         attack.key,
         {
-            "selected": attack.selected[: clean.tests],
+            "selected": attack.selected[: subject.tests],
             "nll": -at_truth,
             "total_variation": variation.mean,
-            "forward_kl": forward.mean,
-            "forward_kl_se": forward.standard_error,
-            "reverse_kl": reverse.mean,
-            "reverse_kl_se": reverse.standard_error,
+            **_with_errors("mmd", discrepancy),
+            **_with_errors("forward_kl", divergences["forward_kl"]),
+            **_with_errors("reverse_kl", divergences["reverse_kl"]),
         },
     )
     findings.add_row(
@@ -169,17 +124,21 @@ def _add_attack(
         attack.name,
         attack.spec.kind,
         **attack_columns(attack.spec, attack.epsilon),
-        observations=clean.tests,
+        **_common_columns(findings, subject, predictive, drawn),
+        **objective_columns(findings, subject, attack, drawn, divergences),
         nll=float(negative_log_likelihood(at_truth).mean),
-        nll_pairs=clean.tests,
-        nll_clean=float(negative_log_likelihood(clean.posterior.log_prob(clean.target)).mean),
-        coverage_area=coverage.area,
-        coverage_90=float(coverage.coverage[LEVEL_90]),
-        **quantiles("forward_kl", forward.mean),
-        **quantiles("reverse_kl", reverse.mean),
+        nll_pairs=subject.tests,
+        nll_clean=float(negative_log_likelihood(clean.posterior.log_prob(subject.target)).mean),
+        **quantiles("forward_kl", divergences["forward_kl"].mean),
+        **quantiles("reverse_kl", divergences["reverse_kl"].mean),
         **quantiles("total_variation", variation.mean),
+        **quantiles("mmd", discrepancy.mean),
         exact_total_variation=exact_shift(
-            job, layout, task, attack.spec.perturbation.at(attack.epsilon)
+            job, subject.layout, subject.task, attack.spec.perturbation.at(attack.epsilon)
         ),
         draws=job.evaluation.report_draws,
     )
+
+
+def _with_errors(name: str, found: Estimate) -> dict[str, torch.Tensor]:
+    return {name: found.mean, f"{name}_se": found.standard_error}

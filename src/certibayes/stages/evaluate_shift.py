@@ -33,7 +33,10 @@ def exact_shift(
     job: EvaluateJob, layout: Layout, task: ThetaTask, at: PerturbationAt
 ) -> float | None:
     """Return the exact posterior's own worst total variation over the ball, where it is known."""
-    shift = task.worst_case_shift(ball_of(layout, job, task, at))
+    ball = ball_of(layout, job, task, at)
+    if ball.clip is not None:
+        return None
+    shift = task.worst_case_shift(ball)
     return None if shift is None else shift[0]
 
 
@@ -133,8 +136,8 @@ def _add_certificate(
         unknown_share=float(unknown.double().mean()),
         tau=spec.tau,
         confidence=result.confidence,
-        draws=spec.draws,
-        interval=spec.interval,
+        draws=spec.stated_draws,
+        interval=spec.stated_interval,
         seconds=result.seconds,
     )
 

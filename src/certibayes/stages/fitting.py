@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import asdict
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from certibayes.attempt import Attempt, attempt
 from certibayes.bnn.base import WeightInference
 from certibayes.config.jobs import ModelJob
+from certibayes.defenses.base import Defense
+from certibayes.device import chosen_device
 from certibayes.estimators.base import Estimator
 from certibayes.io import read_json, save_weights
 from certibayes.layout import Layout
@@ -22,11 +25,14 @@ from certibayes.stages.building import (
     build_network,
     build_task,
     load_inference_state,
+    member_prefix,
+    member_purpose,
     weights_of,
 )
 from certibayes.stages.data import shard_files
+from certibayes.stages.member_progress import MemberProgress, TrainedMember
 from certibayes.stages.training_rows import load_rows
-from certibayes.training import FitResult, Report, fit
+from certibayes.training import Report, fit
 
 log = logging.getLogger(__name__)
 SECONDS_BETWEEN_LINES = 10.0
@@ -34,6 +40,10 @@ SECONDS_BETWEEN_LINES = 10.0
 
 def fit_job(stage: str, job: ModelJob, layout: Layout, code: str, base: Path | None) -> None:
     """Train the job's model with its defense's objective and store weights and manifest.
+
+    The members of an ensemble are trained one after the other, each with the whole defense, from
+    its own base member where there is a base. The manifest states steps and seconds of the model,
+    warm start included, and what the training of every member took and reached.
 
     Args:
         stage: name of the stage, for the run.
@@ -45,74 +55,114 @@ def fit_job(stage: str, job: ModelJob, layout: Layout, code: str, base: Path | N
     task = build_task(job)
     folder = layout.weights(job)
     inputs = _inputs(job, layout, base)
-    seeds = (job.study_seed, job.task, job.model, job.defense, job.seed)
     with attempt(stage, job, code, layout, inputs=inputs, outputs=folder) as run:
+        device = chosen_device()
+        run.computes_on(device.type)
         rows, held_out = load_rows(layout, job)
-        network = build_network(job, layout, task)
-        defense = build_defense(job, layout, task)
-        inference = _start(job, network, rows, base)
-        if base is None:
-            defense.initialize(network, generator(*seeds, "initialization"))
-            inference.reset()
-        result = fit(
-            inference,
-            defense,
-            rows,
-            held_out,
-            job.model_spec.training,
-            seed=derive_seed(*seeds, "fit"),
-            checkpoint=run.checkpoint,
-            interruption=run.interruption,
-            report=_reporter(run),
-        )
-        _store(job, inference, result, folder, base)
-        run.finished({"train/steps": result.steps, "train/seconds": result.seconds})
+        progress = MemberProgress(run.checkpoint)
+        for member in range(len(progress.trained), job.model_spec.members):
+            defense = build_defense(job, layout, task)
+            network = build_network(job, layout, task, member)
+            inference = _start(job, network, rows, defense, base, member)
+            result = fit(
+                inference.to(device),
+                defense,
+                rows,
+                held_out,
+                job.model_spec.training,
+                seed=derive_seed(*_seeds(job), "fit", *member_purpose(member)),
+                checkpoint=progress,
+                interruption=run.interruption,
+                report=_reporter(run, _suffix(job, member)),
+            )
+            progress.add(TrainedMember(_weights(job, inference.cpu(), member), result))
+        manifest = _manifest(job, progress.trained, base) | {"device": device.type}
+        save_weights(folder, _named(job, progress.trained), manifest)
+        run.finished(_summary(job, progress.trained))
 
 
-def _reporter(run: Attempt) -> Report:
+def _seeds(job: ModelJob) -> tuple[object, ...]:
+    return (job.study_seed, job.task, job.model, job.defense, job.seed)
+
+
+def _suffix(job: ModelJob, member: int) -> str:
+    """Return what tells a member's metrics from those of others; nothing if it is the only one."""
+    return "" if job.model_spec.members == 1 else f"_member{member}"
+
+
+def _reporter(run: Attempt, suffix: str) -> Report:
     """Return the callback that keeps the journal, with a line now and then for whoever watches."""
     spoken = time.monotonic()
 
     def report(step: int, values: dict[str, float]) -> None:
         nonlocal spoken
-        run.metrics(values, step=step)
+        named = {name + suffix: value for name, value in values.items()}
+        run.metrics(named, step=step)
         if time.monotonic() - spoken >= SECONDS_BETWEEN_LINES:
             spoken = time.monotonic()
-            shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in named.items())
             log.info("step %d: %s", step, shown)
 
     return report
 
 
-def _start(job: ModelJob, network: nn.Module, rows: Pairs, base: Path | None) -> WeightInference:
+def _start(
+    job: ModelJob,
+    network: nn.Module,
+    rows: Pairs,
+    defense: Defense,
+    base: Path | None,
+    member: int,
+) -> WeightInference:
+    """Return a member before its first step."""
     if isinstance(network, Estimator):
-        network.fit_standardization(rows)
+        network.fit_standardization(rows, job.model_spec.standardization)
     inference = build_inference(job, network)
-    if base is not None:
-        inference.load_state_dict(load_inference_state(base))
+    if base is None:
+        source = generator(*_seeds(job), "initialization", *member_purpose(member))
+        defense.initialize(network, source)
+        inference.reset()
+    else:
+        inference.load_state_dict(load_inference_state(base, member_prefix(job, member)))
         log.info("starting from the weights of %s", base)
     return inference
 
 
-def _store(
-    job: ModelJob,
-    inference: WeightInference,
-    result: FitResult,
-    folder: Path,
-    base: Path | None,
-) -> None:
-    samples = inference.sample(
-        inference.stored_samples, generator(job.study_seed, job.task, job.seed, "stored weights")
-    )
+def _weights(job: ModelJob, inference: WeightInference, member: int) -> dict[str, Tensor]:
+    parts = (job.study_seed, job.task, job.seed, "stored weights", *member_purpose(member))
+    samples = inference.sample(inference.stored_samples, generator(*parts))
+    return weights_of(inference, samples)
+
+
+def _named(job: ModelJob, trained: list[TrainedMember]) -> dict[str, Tensor]:
+    return {
+        member_prefix(job, number) + name: value
+        for number, member in enumerate(trained)
+        for name, value in member.weights.items()
+    }
+
+
+def _manifest(job: ModelJob, trained: list[TrainedMember], base: Path | None) -> dict[str, object]:
     before = {"steps": 0, "seconds": 0.0} if base is None else read_json(base / "manifest.json")
-    manifest = {
+    return {
         "job": job.model_dump(mode="json"),
         "warm_start": base is not None,
-        "steps": result.steps + before["steps"],
-        "seconds": result.seconds + before["seconds"],
-        "validation": result.validation,
+        "steps": sum(member.result.steps for member in trained) + before["steps"],
+        "seconds": sum(member.result.seconds for member in trained) + before["seconds"],
+        "members": [asdict(member.result) for member in trained],
     }
-    save_weights(folder, weights_of(inference, samples), manifest)
+
+
+def _summary(job: ModelJob, trained: list[TrainedMember]) -> dict[str, float]:
+    summary: dict[str, float] = {
+        "train/steps": sum(member.result.steps for member in trained),
+        "train/seconds": sum(member.result.seconds for member in trained),
+    }
+    for number, member in enumerate(trained):
+        suffix = _suffix(job, number)
+        summary[f"train/best_epoch{suffix}"] = member.result.best_epoch
+        summary[f"train/validation_nll{suffix}"] = member.result.validation_nll
+    return summary
 
 
 def _inputs(job: ModelJob, layout: Layout, base: Path | None) -> list[Path]:

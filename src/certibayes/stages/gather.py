@@ -138,6 +138,7 @@ def _write(
         {
             "feature_std": scale.feature_std.tolist(),
             "within_std": scale.within_std,
+            "data_range": [float(x.min()), float(x.max())],
             "draws": unit_draws,
             "inactive_features": int((~scale.active).sum()),
         },

@@ -5,35 +5,45 @@ from __future__ import annotations
 from certibayes.attempt import attempt
 from certibayes.config.jobs import ReportJob
 from certibayes.layout import Layout
-from certibayes.report import figures, invariants, summary, table
+from certibayes.report import adaptive, figures, invariants, seeds, summary, table, tradeoff
 from certibayes.report.simulations import read_simulations
 from certibayes.stages.failures import FAILURES
 
+EVALUATED = ("metrics.csv", "items.npz", "coverage.csv", "parameters.csv", "posterior.npz")
+"""Files of an `evaluate` folder that the report reads."""
+
 
 def run(job: ReportJob, layout: Layout, code: str) -> None:
-    """Write summary.csv, invariants.json and the folder report/."""
+    """Write summary.csv, seeds.csv, tradeoff.csv, invariants.json and the folder report/."""
     folders = [layout.evaluate(model) for model in job.models]
-    inputs = [
-        folder / name
-        for folder in folders
-        for name in ("metrics.csv", "items.npz", "coverage.csv", "posterior.npz")
-    ]
+    inputs = [folder / name for folder in folders for name in EVALUATED]
+    inputs += adaptive.check_files(job.models, layout)
     references = {layout.reference(model): None for model in job.models}
     counts = [reference / FAILURES for reference in references]
-    written = ("summary.csv", "invariants.json", layout.report.name)
+    written = (
+        *("summary.csv", "seeds.csv", "tradeoff.csv", "invariants.json"),
+        layout.report.name,
+    )
     with attempt(
         "report", job, code, layout, inputs=[*inputs, *counts], outputs=layout.root, parts=written
     ) as run:
         collected = summary.collect(folders)
         found = invariants.check(folders)
         layout.report.mkdir(parents=True, exist_ok=True)
-        for path in figures.write_all(collected, folders, layout.report):
+        tradeoffs = tradeoff.tradeoff(collected, job.models, job.sweeps)
+        for path in figures.write_all(collected, tradeoffs, folders, layout.report):
             run.artifact(path)
         table.write_html(collected, layout.report / "summary.html")
+        checks = adaptive.read_checks(job.models, layout)
+        adaptive.write_html(checks, layout.report / "adaptive.html")
+        summary.write(checks, layout.report / "adaptive.csv")
         summary.write(collected, layout.root / "summary.csv")
+        summary.write(seeds.over_seeds(collected), layout.root / "seeds.csv")
+        summary.write(tradeoffs, layout.root / "tradeoff.csv")
         summary.write(read_simulations(counts), layout.report / "simulations.csv")
         invariants.write(found, layout.root / "invariants.json")
-        run.artifact(layout.root / "summary.csv")
+        for name in ("summary.csv", "seeds.csv", "tradeoff.csv"):
+            run.artifact(layout.root / name)
         run.finished(
             {
                 "report/models": len(folders),

@@ -77,7 +77,8 @@ class LinearGaussianTask(PosteriorTask):
         Both posteriors have the same covariance, so at the Mahalanobis distance m of their means
         TV = 2 Phi(m / 2) - 1 and KL = m^2 / 2 in either direction, the same for every x. With
         g = |gain| / sqrt(v) and the per-feature radius r (in the units of x), the largest m is
-        sqrt(sum (g r)^2) for linf and max (g r) for l2 (the longest axis of the mapped ellipsoid).
+        sqrt(sum (g r)^2) for linf and max (g r) for l2 (the longest axis of the mapped ellipsoid)
+        and for l1 (the farthest vertex: a convex function is largest at one).
 
         Args:
             ball: the set of perturbed x.
@@ -88,5 +89,5 @@ class LinearGaussianTask(PosteriorTask):
         if ball.clip is not None:
             raise ValueError(f"clip: got {ball.clip}; allowed: None (the closed form is unclipped)")
         reach = self.gain.abs() / self.posterior_variance.sqrt() * ball.radius.double()
-        distance = float(reach.max() if ball.norm == "l2" else reach.norm())
+        distance = float(reach.norm() if ball.norm == "linf" else reach.max())
         return math.erf(distance / math.sqrt(8)), distance**2 / 2

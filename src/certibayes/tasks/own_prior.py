@@ -97,14 +97,16 @@ def _of_entries(support: Constraint | None) -> Constraint:
 def _require_bijection(prior: Distribution) -> None:
     """Check the support on draws: continuous, onto from all of R^theta_dim, all draws inside."""
     kind = type(prior).__name__
+    refusal = ConfigError(
+        f"prior: got {kind} without such a support; allowed: one that torch's biject_to knows, "
+        "such as a box or all real numbers"
+    )
     try:
         support = prior.support
-        if support is None:
-            raise NotImplementedError
         bijection = biject_to(support)
     except NotImplementedError:
-        allowed = "one that torch's biject_to knows, such as a box or all real numbers"
-        raise ConfigError(f"prior: got {kind} without such a support; allowed: {allowed}") from None
+        raise refusal from None
+    assert support is not None
     if support.is_discrete:
         raise ConfigError(f"prior: got {kind}, which is discrete; allowed: a density")
     if bijection.forward_shape(prior.event_shape) != prior.event_shape:

@@ -9,6 +9,7 @@ from typing import Any
 
 from certibayes.config import ConfigError, Study
 from certibayes.config.jobs import (
+    AttackJob,
     Job,
     ModelJob,
     ReportJob,
@@ -26,6 +27,7 @@ from certibayes.digest import code_digest
 from certibayes.layout import DECODER, MODEL, REFERENCE, SHARD, Layout
 
 TRACKING_VARIABLE = "CERTIBAYES_TRACKING"
+TRANSFER = "transfer"
 TRACKING_OUT: Any = {"tracking": True, "models": {"__all__": {"tracking"}}}
 
 
@@ -110,10 +112,31 @@ class Plan:
         base = _find(self._bases, wildcards, defense="none")
         return self._weights(self.layout.weights(base))
 
+    def transfer_weights(self, wildcards: Any) -> list[str]:
+        """Return the files of the undefended model that an attack's `transfer` check attacks."""
+        job = self.job("attack", wildcards)
+        assert isinstance(job, AttackJob)
+        if TRANSFER not in job.checks:
+            return []
+        base = _find(self._bases, wildcards, defense="none")
+        return self._weights(self.layout.weights(base))
+
+    def adaptive_checks(self) -> list[str]:
+        """Return the tables of adaptive checks of all attacks of all models."""
+        return [
+            f"{self.layout.attack(job, name)}/adaptive.csv"
+            for job in self._models.values()
+            for name in job.attacks
+        ]
+
     def findings(self, wildcards: Any) -> list[str]:
         """Return the files of all attacks and certificates of a model."""
         job = _find(self._models, wildcards)
-        attacks = [f"{self.layout.attack(job, name)}/attack.npz" for name in job.attacks]
+        attacks = [
+            f"{self.layout.attack(job, name)}/{file}"
+            for name in job.attacks
+            for file in ("attack.npz", "adaptive.csv")
+        ]
         certificates = [
             f"{self.layout.certify(job, name)}/certificate.npz" for name in job.certificates
         ]

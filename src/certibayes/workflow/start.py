@@ -11,11 +11,13 @@ import yaml
 from snakemake.exceptions import WorkflowError
 
 from certibayes.config import ConfigError, load
+from certibayes.config.parts import PART_VARIABLE, part_of
 from certibayes.workflow.plan import TRACKING_VARIABLE, Plan
 
 DEFAULT = "config.yaml"
 SOURCE_VARIABLE = "CERTIBAYES_SOURCE"
 DATA_VARIABLE = "CERTIBAYES_DATA"
+DEVICE_VARIABLE = "CERTIBAYES_DEVICE"
 
 
 def prepare_environment(basedir: str | Path) -> None:
@@ -32,8 +34,10 @@ def load_plan(
 ) -> tuple[Path, Plan]:
     """Return the study file that Snakemake was given (default `config.yaml`) and its plan.
 
-    Jobs find the tracking settings and the folder of data sets in the environment: as params they
-    would re-run everything.
+    The plan is that of a part of the study if the environment names one.
+
+    Jobs find the tracking settings, the folder of data sets and the device in the environment: as
+    params they would re-run everything.
 
     Args:
         basedir: folder of the Snakefile.
@@ -48,7 +52,7 @@ def load_plan(
         raise WorkflowError(f"--configfile: got {names}; allowed: one study file")
     path = Path(files[0]) if files else Path(basedir) / DEFAULT
     try:
-        study = load(path)
+        study = part_of(load(path), os.environ.get(PART_VARIABLE, "").split())
     except ConfigError as error:
         raise WorkflowError(str(error)) from None
     of_file = yaml.safe_load(path.read_text()) if files else {}
@@ -59,6 +63,7 @@ def load_plan(
         )
     os.environ[TRACKING_VARIABLE] = study.tracking.model_dump_json()
     _set_data_root(study.data_root)
+    os.environ[DEVICE_VARIABLE] = os.environ.get(DEVICE_VARIABLE) or study.device
     return path, Plan(study)
 
 

@@ -1,0 +1,95 @@
+"""Seconds of a training step with each version of a defense."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+
+import torch
+from defense_versions import VERSIONS
+from torch.distributions import constraints
+
+from certibayes import registry
+from certibayes.bnn.map import MAP
+from certibayes.config.defenses import AnyDefense, Fisher, NoDefense
+from certibayes.config.models import MAF, MAPInference, Training
+from certibayes.defenses.base import Defense
+from certibayes.estimators.base import Estimator
+from certibayes.seeding import generator
+from certibayes.threat import Scale
+
+THETA_DIM, X_DIM = 4, 100
+"""The sizes of lotka_volterra."""
+
+
+class Trainee:
+    """One MAF under training with one defense on random pairs: values decide no cost.
+
+    Every step is penalized: what `every` saves is computed, because its steps are drawn.
+    """
+
+    def __init__(self, spec: NoDefense | AnyDefense) -> None:
+        torch.manual_seed(0)
+        estimator: Estimator = registry.load("estimator", "maf")(
+            MAF(), THETA_DIM, X_DIM, constraints.real_vector
+        )
+        self.inference = MAP(estimator, MAPInference())
+        training = Training()
+        self.clip, self.batch = training.gradient_clip, training.batch_size
+        self.optimizer = torch.optim.Adam(self.inference.parameters(), lr=training.learning_rate)
+        source = generator("pairs")
+        self.theta = torch.randn(self.batch, THETA_DIM, generator=source)
+        self.x = torch.randn(self.batch, X_DIM, generator=source)
+        if isinstance(spec, Fisher):
+            spec = spec.model_copy(update={"every": 1})
+        self.defense: Defense = registry.load("defense", spec.kind)(spec, Scale.of(self.x), None)
+        self.step_number = 0
+
+    def steps(self, n: int) -> float:
+        """Take n steps and return the seconds of one."""
+        begin = time.perf_counter()
+        for _ in range(n):
+            self.step()
+        return (time.perf_counter() - begin) / n
+
+    def step(self) -> None:
+        """Take one step."""
+        draws = generator("draws", self.step_number)
+        loss = self.inference.loss(
+            lambda model: self.defense.objective(model, self.theta, self.x, 1.0, draws),
+            self.batch,
+            draws,
+        )
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.inference.parameters(), self.clip)
+        self.optimizer.step()
+        self.step_number += 1
+
+
+def measure(rounds: int, steps: int) -> dict[str, object]:
+    """Let all versions take turns in this process, so that a busy machine slows all of them.
+
+    Args:
+        rounds: turns of every version.
+        steps: steps of a turn.
+
+    Returns:
+        Seconds of a penalized step in every turn, per version, and where they were measured.
+    """
+    torch.set_num_threads(1)
+    trainees = {name: Trainee(version.spec) for name, version in VERSIONS.items()}
+    for trainee in trainees.values():
+        trainee.steps(2)
+    taken: dict[str, list[float]] = {name: [] for name in trainees}
+    for _ in range(rounds):
+        for name, trainee in trainees.items():
+            taken[name].append(trainee.steps(steps))
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}, one thread"
+    return {
+        "seconds": taken,
+        "steps": steps,
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": machine,
+    }

@@ -1,0 +1,313 @@
+"""Tables of docs/gloeckler2023.md, published values beside those of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gloeckler2023_results import ATTACK, NOISE, Results, markdown, number, spread
+
+from certibayes.attacks.pgd import PGD
+from certibayes.attacks.reverse_kl import ReverseKL
+from certibayes.config import attacks as specs
+from certibayes.config.tasks import BUILT_IN
+from certibayes.config.threat import PerturbationGrid
+from certibayes.seeding import generator
+from certibayes.tasks.gaussian_linear import GaussianLinear
+from certibayes.threat import Scale, ThreatModel
+
+TASKS = ("gaussian_linear", "lotka_volterra", "vae", "hodgkin_huxley", "sir", "spatial_sir")
+VARIANTS = {"hodgkin_huxley": "hodgkin_huxley_published", "spatial_sir": "spatial_sir_published"}
+BUDGETS = (1_000, 10_000, 100_000)
+LARGE = 100_000
+BETA = {
+    "gaussian_linear": "0p001",
+    "lotka_volterra": "0p01",
+    "vae": "0p01",
+    "sir": "0p1",
+    "spatial_sir": "0p1",
+    "hodgkin_huxley": "100",
+}
+"""Weight of the penalty in the published main comparison, as the sweep names it."""
+ADVERSARIAL_RADIUS = dict.fromkeys(TASKS, "1") | {"gaussian_linear": "0p1"}
+TRADES_RADIUS = dict.fromkeys(TASKS, "0p5") | {"gaussian_linear": "0p1", "vae": "0p1"}
+ESTIMATORS = {
+    "gaussian_diagonal": "gaussian",
+    "gaussian_full": "gaussian_full",
+    "mixture": "mixture",
+    "maf": "maf",
+    "nsf": "nsf",
+}
+EMBEDDED = ("vae", "hodgkin_huxley", "spatial_sir")
+
+
+def flow(task: str, name: str = "maf") -> str:
+    """Return the name of the study's flow for a task: with an embedding where the study has one."""
+    return f"{name}_embedded" if task.startswith(EMBEDDED) else name
+
+
+def undefended(results: Results, published: dict[str, Any]) -> str:
+    """Return the medians of undefended flows by budget and radius."""
+    rows = []
+    for task in TASKS:
+        for budget in BUDGETS:
+            known = published["undefended"][task][str(budget)]
+            rows.append([task, f"{budget:,}", "published", *map(number, known), ""])
+            for name in (task, VARIANTS.get(task)):
+                if name is not None:
+                    rows += _measured(results, published, name, budget)
+    header = ("task", "simulations", "", *_epsilons(published), "test NLL")
+    text = "Median KL under the published attack, masked autoregressive flow without a defense."
+    return f"## Without a defense\n\n{text}\n\n{markdown(header, rows)}"
+
+
+def _measured(
+    results: Results, published: dict[str, Any], task: str, budget: int
+) -> list[list[str]]:
+    where = {"task": task, "budget": budget, "model": flow(task), "defense": "none"}
+    nll = results.clean("nll", **where)
+    if not nll:
+        return []
+    found = [
+        spread(results.attacked("reverse_kl_median", epsilon, **where))
+        for epsilon in published["epsilons"]
+    ]
+    return [[task, f"{budget:,}", "here", *found, spread(nll)]]
+
+
+def noise(results: Results, published: dict[str, Any]) -> str:
+    """Return the medians under one random point of the ball."""
+    rows = []
+    for task, known in published["noise"].items():
+        where = {"task": task, "budget": LARGE, "model": flow(task), "defense": "none"}
+        found = [
+            spread(results.at("reverse_kl_median", method=NOISE, epsilon=epsilon, **where))
+            for epsilon in published["epsilons"]
+        ]
+        if found[0] != "-":
+            rows += [[task, "published", *map(number, known)], [task, "here", *found]]
+    if not rows:
+        return ""
+    header = ("task", "", *_epsilons(published))
+    text = f"Median KL at one uniform point of the ball, or at x; {LARGE:,} simulations."
+    return f"## Random perturbations\n\n{text}\n\n{markdown(header, rows)}"
+
+
+def defenses(results: Results, published: dict[str, Any]) -> str:
+    """Return the published main comparison: medians at epsilon 1 and 2, likelihood, coverage."""
+    one, two = (published["epsilons"].index(epsilon) for epsilon in (1.0, 2.0))
+    rows = []
+    for task in TASKS:
+        for defense, name in _main(task).items():
+            where = {"task": task, "budget": LARGE, "model": flow(task), "defense": name}
+            if name == "ensemble":
+                where |= {"model": f"{flow(task)}_ensemble", "defense": "none"}
+            nll = results.clean("nll", **where)
+            if not nll:
+                continue
+            known = published["defenses"][task].get(defense)
+            rows.append(
+                [
+                    task,
+                    defense if name in (defense, "ensemble") else f"{defense} ({name})",
+                    "-" if known is None else f"{number(known[one])} / {number(known[two])}",
+                    spread(results.attacked("reverse_kl_median", 1.0, **where)),
+                    spread(results.attacked("reverse_kl_median", 2.0, **where)),
+                    spread(results.attacked("total_variation_median", 1.0, **where)),
+                    spread(nll),
+                    spread(results.clean("coverage_area", **where)),
+                ]
+            )
+    if not rows:
+        return ""
+    header = (
+        *("task", "defense", "published, epsilon 1 / 2", "KL, epsilon 1", "KL, epsilon 2"),
+        *("TV, epsilon 1", "test NLL", "coverage area"),
+    )
+    text = (
+        f"Medians under the published attack, {LARGE:,} simulations, at the strengths of the "
+        "published main comparison. The area between expected coverage and the diagonal is that "
+        "of clean observations: defended posteriors are too wide, as published."
+    )
+    return f"## Defenses\n\n{text}\n\n{markdown(header, rows)}"
+
+
+def _main(task: str) -> dict[str, str]:
+    return {
+        "none": "none",
+        "fisher": f"fisher_beta_{BETA[task]}",
+        "adversarial": f"adversarial_epsilon_{ADVERSARIAL_RADIUS[task]}",
+        "trades": f"trades_epsilon_{TRADES_RADIUS[task]}",
+        "noise": "noise",
+        "ensemble": "ensemble",
+    }
+
+
+def trade_off(results: Results, published: dict[str, Any]) -> str:
+    """Return mean KL at epsilon 2 against test NLL for every weight of the penalty."""
+    rows = []
+    for task in TASKS:
+        where = {"task": task, "budget": LARGE, "model": flow(task)}
+        found = []
+        for name in _swept(results, "fisher_beta_", where):
+            mean = results.attacked("reverse_kl_mean", 2.0, defense=name, **where)
+            nll = results.clean("nll", defense=name, **where)
+            found.append(
+                [task, "here", number(_strength(name)), spread(mean), spread(nll), str(len(nll))]
+            )
+        if found:
+            rows += [
+                [task, "published", number(p["beta"]), number(p["mean_kl"]), number(p["nll"]), "1"]
+                for p in published["trade_off"][task]
+            ]
+            rows += found
+    if not rows:
+        return ""
+    header = ("task", "", "weight", "mean KL at epsilon 2", "test NLL", "seeds")
+    text = "Published values are single models of a search over the weight of the penalty."
+    return f"## Robustness against likelihood\n\n{text}\n\n{markdown(header, rows)}"
+
+
+def strengths(results: Results, published: dict[str, Any]) -> str:
+    """Return medians at epsilon 1 and 2 by estimator and weight of the penalty."""
+    rows = []
+    for label, name in ESTIMATORS.items():
+        for task in TASKS:
+            where = {"task": task, "budget": LARGE}
+            where["model"] = flow(task, name) if name in ("maf", "nsf") else name
+            for beta, *known in published["fisher_strength"][label].get(task, []):
+                named = [d for d in _swept(results, "fisher_beta_", where) if _strength(d) == beta]
+                for defense in named:
+                    medians = [
+                        spread(results.attacked("reverse_kl_median", e, defense=defense, **where))
+                        for e in (1.0, 2.0)
+                    ]
+                    published_pair = " / ".join(map(number, known))
+                    nll = spread(results.clean("nll", defense=defense, **where))
+                    rows.append([label, task, number(beta), published_pair, *medians, nll])
+    if not rows:
+        return ""
+    header = (
+        *("estimator", "task", "weight", "published, epsilon 1 / 2"),
+        *("KL, epsilon 1", "KL, epsilon 2", "test NLL"),
+    )
+    return f"## Estimators under the Fisher penalty\n\n{markdown(header, rows)}"
+
+
+def coverage(results: Results, published: dict[str, Any]) -> str:
+    """Return the area between expected coverage and the diagonal, clean and attacked."""
+    epsilons = published["coverage_epsilons"]
+    rows = []
+    for task in TASKS:
+        for defense, name in _main(task).items():
+            where = {"task": task, "budget": LARGE, "model": flow(task), "defense": name}
+            found = [
+                spread(
+                    results.attacked("coverage_area", epsilon, **where)
+                    if epsilon
+                    else results.clean("coverage_area", **where)
+                )
+                for epsilon in epsilons
+            ]
+            if found[0] == "-":
+                continue
+            known = published["coverage"].get(defense, {}).get(task)
+            if known is not None:
+                areas = [number(value["area"]) for value in known]
+                rows.append([task, defense, "published", *areas])
+            rows.append([task, defense, "here", *found])
+    if not rows:
+        return ""
+    header = ("task", "defense", "", "clean", *(f"epsilon {e:g}" for e in epsilons[1:]))
+    text = "Area between expected coverage and the diagonal; 0 = calibrated, 0.495 = never covered."
+    return f"## Coverage under attack\n\n{text}\n\n{markdown(header, rows)}"
+
+
+def pyloric(results: Results, published: dict[str, Any]) -> str:
+    """Return the medians of the stomatogastric network."""
+    rows = [
+        [f"published, {name}, voltages, 750,000 simulations", *map(number, known), "-", "-"]
+        for name, known in published["pyloric"].items()
+        if not name.endswith("area")
+    ]
+    shown = len(rows)
+    for task in ("pyloric_traces", "pyloric_summary"):
+        models = results.select(task=task, stage="evaluate")
+        for row in models.itertuples():
+            where = {"task": task, "budget": row.budget, "model": row.model, "defense": row.defense}
+            found = [
+                spread(results.attacked("reverse_kl_median", epsilon, **where))
+                for epsilon in published["epsilons"]
+            ]
+            name = f"here, {row.defense}, {task}, {row.budget:,} simulations"
+            rows.append([name, *found, number(row.nll), number(row.coverage_area)])
+    if len(rows) == shown:
+        return ""
+    header = ("model", *_epsilons(published), "test NLL", "coverage area")
+    text = (
+        "`pyloric_summary` infers from 18 statistics of the recording, the publication from the "
+        "three voltages: radii and divergences of the two are not comparable, what a defense "
+        "changes is."
+    )
+    return f"## Pyloric network\n\n{text}\n\n{markdown(header, rows)}"
+
+
+def exact_attack(epsilons: list[float]) -> str:
+    """Attack the exact posterior of gaussian_linear and compare with the analytic worst case."""
+    task = GaussianLinear(BUILT_IN["gaussian_linear"]())
+    draws = generator("exact", "gaussian_linear")
+    x = task.simulate(task.sample_prior(10_000, draws), draws)
+    rows = []
+    for epsilon in epsilons:
+        ball = ThreatModel("l2", epsilon, "within_std").ball(Scale.of(x))
+        grid = PerturbationGrid(norm="l2", unit="within_std", epsilons=(epsilon,))
+        attack = PGD(specs.PGD(objective="reverse_kl", perturbation=grid, adaptive=None))
+        found = attack.attack(task.exact_posterior, x[:100], None, ReverseKL(), ball, seed=0)
+        _, worst = task.worst_case_shift(ball)
+        reached = float(found.objective.min()) / worst
+        rows.append([f"{epsilon:g}", number(worst), f"{reached:.4f}"])
+    header = ("epsilon", "worst KL, closed form", "share reached, least of 100 observations")
+    text = "`pgd` against the exact posterior of `gaussian_linear`, without a clip."
+    return f"## An attack whose answer is known\n\n{text}\n\n{markdown(header, rows)}"
+
+
+def adaptive(results: Results) -> str:
+    """Return by how much stronger and different attacks exceed the published one."""
+    table = results.adaptive
+    if table.empty:
+        return ""
+    table = table[table["attack"] == ATTACK]
+    rows = []
+    for (task, budget, model), part in table.groupby(["task", "budget", "model"]):
+        worst = part.groupby("check")["ratio"].agg(["median", "max"])
+        for check, values in worst.iterrows():
+            above = int((part[part["check"] == check]["ratio"] > 1.1).sum())
+            models = int((part["check"] == check).sum())
+            rows.append(
+                [
+                    *(task, budget[1:], model, str(check)),
+                    *(number(values["median"]), number(values["max"]), f"{above} of {models}"),
+                ]
+            )
+    header = (
+        *("task", "simulations", "model", "check", "median ratio", "largest"),
+        "models beaten by more than 10 %",
+    )
+    text = (
+        "Adaptive checks of the published attack (docs/attacks.md) over all defenses and seeds: "
+        "median KL of the check over that of the attack, on the same fresh draws."
+    )
+    return f"## Is the published attack strong enough?\n\n{text}\n\n{markdown(header, rows)}"
+
+
+def _swept(results: Results, prefix: str, where: dict[str, Any]) -> list[str]:
+    """Return the defenses of a sweep that were run, by strength."""
+    names = results.select(**where)["defense"].unique()
+    return sorted((name for name in names if name.startswith(prefix)), key=_strength)
+
+
+def _strength(defense: str) -> float:
+    return float(defense.rpartition("_")[2].replace("p", "."))
+
+
+def _epsilons(published: dict[str, Any]) -> list[str]:
+    return [f"epsilon {epsilon:g}" for epsilon in published["epsilons"]]
