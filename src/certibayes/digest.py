@@ -21,7 +21,7 @@ from functools import cache
 from pathlib import Path
 
 from certibayes import registry
-from certibayes.config.certificates import PosteriorShift
+from certibayes.config.certificates import Coverage, PosteriorShift
 from certibayes.config.defenses import RobustLikelihood
 from certibayes.config.jobs import (
     AttackJob,
@@ -176,7 +176,7 @@ def _estimator_kinds(job: ModelJob) -> tuple[str, ...]:
 
 def _shift_bounds(job: CertifyJob) -> tuple[str, ...]:
     spec = job.certificate_spec
-    if not isinstance(spec, PosteriorShift):
+    if not isinstance(spec, PosteriorShift | Coverage):
         return ()
     return (registry.module_of("shift_bounds", spec.bounds),)
 

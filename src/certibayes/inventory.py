@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
+from certibayes.columns import MODEL_KEYS
 from certibayes.config import Study
 from certibayes.config.defenses import NoDefense
 from certibayes.config.jobs import ModelJob, base_models, gather_jobs, model_jobs
@@ -34,6 +35,8 @@ class Entry:
         needs: outputs of the jobs that it reads, without which it runs again.
         like: what jobs of about the same cost have in common, the closest first.
         simulations: rows that the job simulates; 0 where data are read.
+        models: keys that the output, a table, holds once the job has finished: a report of a part
+            of the study leaves the others out.
     """
 
     stage: str
@@ -48,11 +51,13 @@ class Entry:
     needs: tuple[Path, ...] = ()
     like: tuple[tuple[object, ...], ...] = ()
     simulations: int = 0
+    models: frozenset[tuple[str, ...]] = frozenset()
 
     @property
     def done(self) -> bool:
-        """Whether its output and what it reads exist; changed values are Snakemake's to find."""
-        return all(path.is_file() for path in (self.output, *self.needs))
+        """Whether its output, whole, and what it reads exist; Snakemake finds changed values."""
+        there = all(path.is_file() for path in (self.output, *self.needs))
+        return there and (not self.models or self.models <= _models_in(self.output))
 
     @property
     def seconds(self) -> float | None:
@@ -78,8 +83,20 @@ def inventory(study: Study, base: Path) -> list[Entry]:
         layout.root / "summary.csv",
         _benchmark(layout, layout.root / "report"),
         needs=tuple(entry.output for entry in entries),
+        models=frozenset(
+            tuple(str(getattr(job, key)) for key in MODEL_KEYS) for job in model_jobs(study)
+        ),
     )
     return [*entries, report]
+
+
+def _models_in(table: Path) -> frozenset[tuple[str, ...]]:
+    """Return the keys of the models that a summary has rows of."""
+    with table.open(newline="") as file:
+        rows = csv.DictReader(file)
+        if not {*MODEL_KEYS} <= {*(rows.fieldnames or ())}:
+            return frozenset()
+        return frozenset(tuple(row[key] for key in MODEL_KEYS) for row in rows)
 
 
 def estimate(entries: list[Entry]) -> tuple[float, int]:

@@ -46,6 +46,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "gaussian": "certibayes.estimators.gaussian_bounds:log_density_bounds",
         "mixture": "certibayes.estimators.mixture_bounds:log_density_bounds",
         "maf": "certibayes.estimators.maf_bounds:log_density_bounds",
+        "nsf": "certibayes.estimators.nsf_bounds:log_density_bounds",
         "ensemble": "certibayes.estimators.ensemble_bounds:log_density_bounds",
     },
     "forward_kl_bounds": {
@@ -62,6 +63,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "gaussian": "certibayes.estimators.gaussian_graph:log_density_graph",
         "mixture": "certibayes.estimators.mixture_graph:log_density_graph",
         "maf": "certibayes.estimators.maf_graph:log_density_graph",
+        "nsf": "certibayes.estimators.nsf_graph:log_density_graph",
         "ensemble": "certibayes.estimators.ensemble_graph:log_density_graph",
     },
     "shift_bounds": {
@@ -107,6 +109,8 @@ REGISTRY: dict[str, dict[str, str]] = {
     "certificate": {
         "posterior_shift": "certibayes.certificates.posterior_shift:PosteriorShift",
         "decision": "certibayes.certificates.decision:Decision",
+        "log_density": "certibayes.certificates.log_density:LogDensity",
+        "coverage": "certibayes.certificates.coverage:Coverage",
     },
 }
 

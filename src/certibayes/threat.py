@@ -9,6 +9,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from certibayes.outside_clip import OutsideClipError
+
 from certibayes import l1_ball
 
 Norm = Literal["l1", "l2", "linf"]
@@ -146,7 +148,7 @@ class Ball:
         low, high = self.clip
         outside = ~((x >= low) & (x <= high)).flatten(1).all(1)
         if outside.any():
-            raise ValueError(
+            raise OutsideClipError(
                 f"x: {int(outside.sum())} of {len(x)} observations lie outside the clip range "
                 f"[{low}, {high}], e.g. row {int(outside.nonzero()[0])}; allowed: x inside it"
             )

@@ -155,12 +155,26 @@ class Loop:
         self._require_finite("train/loss", loss)
         self.optimizer.zero_grad()
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.spec.gradient_clip)
-        self._require_finite("gradient norm", norm)
+        self._clip_gradients()
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.step)
         self.optimizer.step()
         return loss.item()
+
+    def _clip_gradients(self) -> None:
+        """Scale the gradient to the largest norm allowed, even where the norm exceeds float32."""
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        if torch.isfinite(norm):
+            nn.utils.clip_grads_with_norm_(self.parameters, self.spec.gradient_clip, norm)
+            return
+        largest = nn.utils.get_total_norm(gradients, float("inf"))
+        self._require_finite("largest gradient", largest)
+        for gradient in gradients:
+            gradient.div_(largest)
+        factor = self.spec.gradient_clip / nn.utils.get_total_norm(gradients)
+        for gradient in gradients:
+            gradient.mul_(factor)
 
     def _require_finite(self, key: str, value: Tensor) -> None:
         if not torch.isfinite(value):

@@ -150,7 +150,8 @@ def test_folding_the_last_layer_is_sound_and_never_looser(norm, clip):
 @pytest.mark.parametrize("squash", [False, True], ids=["plain", "squash"])
 @pytest.mark.parametrize("gain", [0.1, 3.0], ids=["small", "large"])
 def test_no_point_escapes_the_bounds_of_a_log_density(kind, norm, clip, squash, gain):
-    fields = {"hidden": 12, "transforms": 2} if kind == "maf" else {"hidden": (12, 12)}
+    flow = kind in ("maf", "nsf")
+    fields = {"hidden": 12, "transforms": 2} if flow else {"hidden": (12, 12)}
     estimator = estimator_of(kind, support=POSITIVE, squash=squash, gain=gain, **fields)
     estimator.requires_grad_(False)
     log_density_bounds = registry.load("estimator_bounds", estimator.kind)

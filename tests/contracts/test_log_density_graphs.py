@@ -15,6 +15,7 @@ SIZES = {
     "ensemble": {"hidden": (8,)},
     "mixture": {"hidden": (24,), "components": 3},
     "maf": {"transforms": 3, "hidden": 24},
+    "nsf": {"transforms": 2, "hidden": 12, "bins": 4},
 }
 BATCH, DRAWS, X_DIM = 5, 7, 4
 
@@ -81,9 +82,10 @@ def test_no_point_of_the_ball_escapes(kind, squash, norm, epsilon, tightening):
 def test_large_weights_and_small_scales_do_not_break_it(kind, gain):
     """Scales near their floor lie where their logarithm is convex."""
     estimator, theta, x = case(kind, gain=gain)
-    if kind == "maf":
+    if kind in ("maf", "nsf"):
         for transform in estimator.transforms:
-            transform.autoregressive_net.final_layer.bias.data[0::2] -= 5.0
+            made = transform.autoregressive_net
+            made.final_layer.bias.data[0 :: made.outputs] -= 5.0
     else:
         members = estimator.estimators if kind == "ensemble" else [estimator]
         single = kind.startswith("mixture")

@@ -262,12 +262,13 @@ def test_toward_posterior_aims_at_another_observation():
 
 @pytest.mark.parametrize("closed_form", [True, False])
 @pytest.mark.parametrize("name", DIVERGENCES)
-def test_what_is_prepared_for_gradients_has_those_of_the_objective(name, closed_form):
+def test_the_published_form_has_the_gradients_of_the_objective(name, closed_form):
+    """With so many draws that one ratio is far from 1 nothing is left of the control variate."""
     clean, attacked = narrow_and_wide(closed_form)
     attacked.center = moved = attacked.center.clone().requires_grad_()
     objective = load("objective", name)()
     gradients = [
-        torch.autograd.grad(prepare(clean, None, 5, generator("a"))(attacked).sum(), moved)[0]
+        torch.autograd.grad(prepare(clean, None, 500, generator("a"))(attacked).sum(), moved)[0]
         for prepare in (objective.prepare, objective.prepare_gradient)
     ]
     torch.testing.assert_close(*gradients)

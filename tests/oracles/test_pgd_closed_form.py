@@ -11,6 +11,7 @@ from torch.distributions import Independent, Normal
 from certibayes.attacks.base import AttackResult
 from certibayes.config import attacks as specs
 from certibayes.config.tasks import BUILT_IN
+from certibayes.config.threat import PerturbationGrid
 from certibayes.metrics.total_variation import total_variation_estimate
 from certibayes.registry import load
 from certibayes.seeding import generator
@@ -51,6 +52,19 @@ def test_pgd_reaches_the_worst_case_of_the_exact_posterior(kind, norm, unit, obj
     found = attack(task, x, ball, objective).objective
     assert (found <= worst * (1 + 1e-9)).all()
     assert (found >= 0.99 * worst).all()
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 0.2, 0.3, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("objective", ["forward_kl", "reverse_kl"])
+def test_the_default_pgd_reaches_the_worst_case_at_every_published_radius(objective, epsilon):
+    task, x, _ = setting("gaussian_linear", "l2")
+    ball = ThreatModel("l2", epsilon, "within_std").ball(Scale.of(x))
+    grid = PerturbationGrid(norm="l2", unit="within_std", epsilons=(epsilon,))
+    built = load("attack", "pgd")(specs.PGD(objective=objective, perturbation=grid))
+    found = built.attack(task.exact_posterior, x, None, load("objective", objective)(), ball, 1)
+    _, worst = task.worst_case_shift(ball)
+    assert (found.objective <= worst * (1 + 1e-9)).all()
+    assert (found.objective >= 0.99 * worst).all()
 
 
 @pytest.mark.parametrize("task_kind", KINDS)

@@ -182,8 +182,8 @@ def refused(tmp_path, path, value):
         ),
         (
             ("evaluation",),
-            {"report_draws": 100, "c2st_draws": 50},
-            ("evaluation.coverage_draws: got 500", "1 to 100, the value of report_draws"),
+            {"report_draws": 300, "c2st_draws": 50},
+            ("evaluation.coverage_draws: got 500", "300, the value of report_draws"),
         ),
         (
             ("certificates", "pgd"),
@@ -214,8 +214,8 @@ def refused(tmp_path, path, value):
         ),
         (
             ("evaluation",),
-            {"report_draws": 1},
-            ("evaluation.report_draws: got 1; allowed: greater than or equal to 2",),
+            {"report_draws": 255},
+            ("evaluation.report_draws: got 255; allowed: greater than or equal to 256",),
         ),
         (
             ("evaluation",),

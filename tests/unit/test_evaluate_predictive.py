@@ -49,14 +49,14 @@ def test_distances_of_the_exact_posterior_clean_and_attacked(tmp_path):
 
 
 def test_the_same_draws_give_the_same_simulations(tmp_path):
-    subject = evaluated(tmp_path, report_draws=20)
+    subject = evaluated(tmp_path, report_draws=256)
     check = PredictiveCheck(subject)
     assert check.columns(Findings(), subject.clean) == check.columns(Findings(), subject.clean)
 
 
 @pytest.mark.parametrize("key", ["predictive_draws", "predictive_observations"])
 def test_off(tmp_path, key):
-    subject = evaluated(tmp_path, report_draws=20, **{key: 0})
+    subject = evaluated(tmp_path, report_draws=256, **{key: 0})
     columns = PredictiveCheck(subject).columns(Findings(), subject.clean)
     assert list(columns) == ["predictive_skipped"]
     assert "evaluation.predictive_draws" in columns["predictive_skipped"]
@@ -71,7 +71,7 @@ def test_failures_are_counted_whatever_the_policy(tmp_path, monkeypatch):
         return x
 
     task = {"kind": "gaussian_linear", "failures": {"policy": "error"}}
-    subject, findings = evaluated(tmp_path, task=task, report_draws=20), Findings()
+    subject, findings = evaluated(tmp_path, task=task, report_draws=256), Findings()
     monkeypatch.setattr(GaussianLinear, "simulate", half_fail)
     columns = PredictiveCheck(subject).columns(findings, subject.clean)
     assert 0 < columns["predictive_failed"] < columns["predictive_simulations"] == 200
@@ -83,7 +83,7 @@ def test_without_a_valid_simulation_the_reason_is_stated(tmp_path, monkeypatch):
     def fail(self, theta, source):
         raise RuntimeError("broken")
 
-    subject = evaluated(tmp_path, report_draws=20, predictive_draws=2)
+    subject = evaluated(tmp_path, report_draws=256, predictive_draws=2)
     monkeypatch.setattr(GaussianLinear, "simulate", fail)
     columns = PredictiveCheck(subject).columns(Findings(), subject.clean)
     assert columns == {

@@ -41,3 +41,14 @@ def test_values_that_are_not_finite():
     assert gain_ratio(clean, infinite, infinite).ratio == 1
     assert gain_ratio(clean, nothing, clean).ratio == 1
     assert math.isfinite(gain_ratio(clean, clean, infinite).ratio)
+
+
+def test_a_warning_needs_more_than_chance():
+    """Half of the observations gain twice as much, half nothing: the signs say no."""
+    clean, main = torch.zeros(24), torch.ones(24)
+    noisy = torch.where(torch.arange(24) < 13, 2.0, 0.1)
+    assert gain_ratio(clean, main, noisy).ratio > 1.1
+    assert not gain_ratio(clean, main, noisy).beats
+    assert gain_ratio(clean, main, 1.2 * main).beats
+    assert not gain_ratio(clean, main, 1.05 * main).beats
+    assert gain_ratio(clean[:2], main[:2], 2 * main[:2]).beats

@@ -58,7 +58,11 @@ def read(tmp_path):
 
 def finish(entry, seconds=None):
     entry.output.parent.mkdir(parents=True, exist_ok=True)
-    entry.output.touch()
+    if entry.models:
+        rows = "".join(",".join(model) + "\n" for model in sorted(entry.models))
+        entry.output.write_text("task,budget,model,defense,seed\n" + rows)
+    else:
+        entry.output.touch()
     if seconds is not None:
         entry.benchmark.parent.mkdir(parents=True, exist_ok=True)
         entry.benchmark.write_text(f"s\th:m:s\n{seconds}\t0:00:01\n")
@@ -111,6 +115,16 @@ def test_files_tell_what_is_finished(read, tmp_path):
     next(one for one in entries if one.stage == "attack").output.unlink()
     to_do = [one for one in inventory(study, tmp_path) if not one.done]
     assert counts(to_do) == {"attack": 1, "evaluate": 1, "report": 1}
+
+
+def test_the_report_of_a_part_is_not_the_whole(read, tmp_path):
+    entries = inventory(read(), tmp_path)
+    for entry in entries:
+        finish(entry)
+    summary = entries[-1].output
+    lines = summary.read_text().splitlines()
+    summary.write_text("\n".join(lines[:-1]) + "\n")
+    assert [one.stage for one in inventory(read(), tmp_path) if not one.done] == ["report"]
 
 
 def test_time_is_that_of_the_closest_jobs_that_were_measured(read, tmp_path):

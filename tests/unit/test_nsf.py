@@ -5,6 +5,7 @@ import torch
 from nflows.transforms.splines import rational_quadratic
 from torch.distributions import constraints
 
+from certibayes import registry
 from certibayes.config import load
 from certibayes.config.errors import ConfigError
 from certibayes.config.models import NSF
@@ -120,7 +121,7 @@ def test_impossible_bounds_are_refused(fields, message):
 
 
 @pytest.mark.parametrize(("part", "name"), [("defenses", "robust"), ("certificates", "shift")])
-def test_what_needs_bounds_is_refused(tmp_path, part, name):
+def test_what_needs_bounds_is_refused_only_without_bounds(tmp_path, part, name, monkeypatch):
     path = tmp_path / "study.yaml"
     path.write_text(
         "study: s\n"
@@ -134,5 +135,7 @@ def test_what_needs_bounds_is_refused(tmp_path, part, name):
         "experiments:\n"
         f"  - {{task: two_moons, budget: 1000, model: flow, {part}: [{name}]}}\n"
     )
+    load(path)
+    monkeypatch.delitem(registry.REGISTRY["estimator_bounds"], "nsf")
     with pytest.raises(ConfigError, match=r"'nsf' estimator of 'flow'.*allowed estimators: gauss"):
         load(path)

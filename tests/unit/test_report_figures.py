@@ -1,8 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 from report_example import EPSILONS, write_classifier, write_posterior
 
+from certibayes.config.sweeps import Sweep
 from certibayes.report import (
     figures,
     figures_coverage,
@@ -10,6 +12,7 @@ from certibayes.report import (
     figures_distance,
     figures_observed,
     figures_parameters,
+    figures_posterior,
     figures_predictive,
     figures_sbc,
     figures_style,
@@ -230,8 +233,21 @@ def test_rank_histograms_have_a_row_per_defense_and_a_column_per_parameter(tmp_p
     assert len(figure.axes) == 2 * 8
     assert [axis.get_title() for axis in figure.axes[:2]] == ["alpha", "beta"]
     heights = figure.axes[0].patches[1].get_data().values
-    expected = np.histogram((ranks[0].ranks["clean"][:, 0] + 0.5) / 101, 10, (0, 1))[0]
-    np.testing.assert_allclose(heights, expected / 60)
+    found, uniform = (
+        np.histogram((values + 0.5) / 101, 10, (0, 1))[0]
+        for values in (ranks[0].ranks["clean"][:, 0], np.arange(101))
+    )
+    np.testing.assert_allclose(heights, (found / 60) / (uniform / 101))
+
+
+@pytest.mark.parametrize(
+    ("draws", "count"), [(99, 10), (255, 8), (256, 10), (119, 10), (129, 10), (197, 11), (3, 10)]
+)
+def test_bars_of_ranks_hold_equally_many_ranks_where_that_is_possible(draws, count):
+    assert figures_sbc.bins(draws) == count
+    if (draws + 1) % count == 0:
+        ranks = np.histogram((np.arange(draws + 1) + 0.5) / (draws + 1), count, (0, 1))[0]
+        assert set(ranks) == {(draws + 1) // count}
 
 
 def test_of_many_parameters_the_least_flat_are_drawn(tmp_path):
@@ -257,3 +273,88 @@ def test_predictive_distances_start_at_the_clean_observation(tmp_path):
     assert line.get_ydata()[0] == pytest.approx(clean["predictive_l2_median"].mean())
     assert figures_distance.has_distances(frame)
     assert not figures_distance.has_distances(frame.assign(predictive_l2_median=np.nan))
+
+
+def test_no_color_repeats_and_those_of_a_sweep_are_shades(tmp_path):
+    sweep = Sweep(defense="fisher", parameter="beta", values=tuple(range(1, 11)))
+    others = [f"other{i}" for i in range(40)]
+    names = ["none", "fisher", *sweep.names, *others]
+    frame = pd.DataFrame({"defense": names})
+    table = pd.DataFrame({"defense": ["none", *sweep.names], "curve": ["none"] + 10 * ["s"]})
+    for colors in (figures_style.defense_colors(frame), figures_style.defense_colors(frame, table)):
+        assert set(colors) == set(names)
+        assert len(set(colors.values())) == len(names)
+        assert [n for n, c in colors.items() if c == figures_style.PALETTE[0]] == ["none"]
+    light = [sum(to_rgb(colors[name])) for name in sweep.names]
+    assert light == sorted(light, reverse=True)
+    assert len(set(figures_style.curve_colors(names).values())) == len(names)
+
+
+def many(tmp_path, count=9):
+    names = ["none", *(f"fisher_beta_{i}" for i in range(count - 1))]
+    folders = [write_posterior(tmp_path, "lynx", defense=n, observed=True) for n in names]
+    frame = summary.collect(folders)
+    return folders, frame, figures_style.defense_colors(frame)
+
+
+def test_no_figure_is_too_wide(tmp_path):
+    folders, frame, colors = many(tmp_path)
+    coverage = figures_coverage.read_coverage(folders)
+    predictions = figures_predictive.read_predictions(folders)
+    observed = posteriors.of_first_observation(posteriors.read_posteriors(folders))
+    for figure in (
+        figures_curves.curves_figure(frame, colors),
+        figures_coverage.coverage_figure(coverage, frame, colors),
+        figures_predictive.predictive_figure(predictions, colors),
+        figures_posterior.posterior_figure(observed, colors),
+    ):
+        assert figure.get_figwidth() <= figures_style.WIDEST
+    figure = figures_curves.curves_figure(frame, colors)
+    shown = [axis.get_title() for axis in figure.axes if axis.get_visible()]
+    assert shown == [figures_style.defense_label(name) for name in colors]
+
+
+@pytest.mark.parametrize("epsilon", [0.0, EPSILONS[0]])
+def test_at_a_single_epsilon_ranges_are_bars(tmp_path, epsilon):
+    _, frame = seeded(tmp_path)
+    alone = frame[(frame["kind"] == "clean") | (frame["epsilon"] == EPSILONS[0])]
+    alone = alone.assign(epsilon=alone["epsilon"].where(alone["epsilon"].isna(), epsilon))
+    axis = figures_curves.curves_figure(alone, {"none": "red", "fisher": "blue"}).axes[0]
+    low, high = axis.get_xlim()
+    assert low <= epsilon < high
+    rows = alone[(alone["defense"] == "none") & (alone["method"] == "pgd")]
+    ends = rows[["total_variation_low", "total_variation_high"]].mean()
+    bars = [bar for found in axis.collections for bar in found.get_segments()]
+    assert any(np.allclose(bar[:, 1], ends) for bar in bars)
+    seeds = rows["total_variation_median"].agg(["min", "max"])
+    assert any(np.allclose(bar[:, 1], seeds) for bar in bars)
+
+
+def test_clip_and_mask_are_named_and_not_merged(tmp_path):
+    folders, frame = seeded(tmp_path, 1)
+    colors = {"none": "red", "fisher": "blue"}
+    pgd = frame[frame["kind"] == "pgd"]
+    both = pd.concat(
+        [frame, pgd.assign(clip="[0, 1]", mask="[2]", method="other")], ignore_index=True
+    )
+    labels = {axis.get_xlabel() for axis in figures_curves.curves_figure(both, colors).axes}
+    wanted = {
+        "epsilon (linf, feature_std)",
+        "epsilon (linf, feature_std, clip [0, 1], features [2])",
+    }
+    assert labels == wanted
+    figure = figures_distance.distance_figure(both, colors)
+    assert {axis.get_xlabel() for axis in figure.axes} == wanted
+    table = figures_coverage.read_coverage(folders)
+    table = pd.concat([table, table[table["method"] == "pgd"].assign(method="other")])
+    figure = figures_coverage.coverage_figure(table, both, colors)
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "other 0.05 (linf, feature_std, clip [0, 1], features [2])" in legend
+    assert all(axis.get_legend() is None for axis in figure.axes)
+
+
+def test_distances_reach_close_to_the_top(tmp_path):
+    _, frame = seeded(tmp_path)
+    axis = figures_distance.distance_figure(frame, {"none": "red", "fisher": "blue"}).axes[1]
+    rows = frame[frame["kind"].isin(["clean", "pgd"])]
+    assert axis.get_ylim()[1] == pytest.approx(1.05 * rows["predictive_l2_median"].max())

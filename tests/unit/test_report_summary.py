@@ -3,6 +3,7 @@ import pytest
 from report_example import EPSILONS, write_classifier, write_posterior
 
 from certibayes.report import summary
+from certibayes.report.figures_parameters import strongest_attack
 from certibayes.report.levels import levels
 
 
@@ -48,6 +49,41 @@ def test_levels_take_the_worst_attack(tmp_path):
     assert (table["attacked"] == 0.9).all()
     assert set(table["attack"]) == {"other"}
     assert (table["clean"] == 0).all()
+
+
+def test_of_equally_strong_attacks_the_larger_divergence_counts(tmp_path):
+    frame = summary.collect([write_posterior(tmp_path)])
+    pgd = frame["kind"] == "pgd"
+    frame.loc[pgd, "total_variation_median"] = 1 - 1e-9
+    more = frame[pgd].assign(method="other", total_variation_median=1 - 2e-9)
+    more = more.assign(forward_kl_median=500.0, reverse_kl_median=3.0, forward_kl_se=0.25)
+    frame.loc[pgd, "reverse_kl_median"] = 40.0
+    both = pd.concat([frame, more], ignore_index=True)
+    table = levels(both)
+    assert set(table["attack"]) == {"other"}
+    assert set(table["forward_kl"]) == {500.0}
+    assert set(table["forward_kl_se"]) == {0.25}
+    assert set(table["reverse_kl"]) == {40.0}
+    assert strongest_attack(both)["method"] == "other"
+    assert strongest_attack(both.iloc[::-1])["method"] == "other"
+
+
+def test_the_exact_shift_comes_from_the_attack_or_else_the_certificate(tmp_path):
+    frame = summary.collect([write_posterior(tmp_path)])
+    certify = frame["stage"] == "certify"
+    frame.loc[certify, "exact_total_variation"] = 0.7
+    wanted = [2 * epsilon for epsilon in EPSILONS]
+    assert levels(frame)["exact"].tolist() == pytest.approx(wanted)
+    assert set(levels(frame[frame["kind"] != "pgd"])["exact"]) == {0.7}
+
+
+def test_masked_attacks_are_not_merged_with_whole_ones(tmp_path):
+    frame = summary.collect([write_posterior(tmp_path)])
+    masked = frame[frame["kind"] == "pgd"].assign(mask="[0]", total_variation_median=0.99)
+    table = levels(pd.concat([frame, masked], ignore_index=True))
+    assert len(table) == 2 * len(EPSILONS)
+    assert (table.loc[table["mask"].isna(), "attacked"] < 0.99).all()
+    assert (table.loc[table["mask"] == "[0]", "attacked"] == 0.99).all()
 
 
 def test_of_two_certificates_of_one_ball_none_is_chosen(tmp_path):

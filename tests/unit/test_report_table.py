@@ -65,6 +65,21 @@ def test_the_page_is_self_contained(study, tmp_path):
     assert "kl estimate" not in page
 
 
+def test_the_page_says_whether_network_or_exact_posterior_moves(study, tmp_path):
+    attacked = study["kind"] == "pgd"
+    posterior = study["accuracy"].isna()
+    known = posterior & study["kind"].isin(["clean", "pgd"])
+    for end, value in (("median", 0.5), ("low", 0.25), ("high", 7.0)):
+        study.loc[known, f"exact_kl_{end}"] = value
+        study.loc[attacked & posterior, f"exact_shift_kl_{end}"] = 100 * value
+    table.write_html(study, tmp_path / "summary.html")
+    page = (tmp_path / "summary.html").read_text()
+    assert page.count("<table") == 3
+    assert "shift: does the network fail, or does the exact posterior move?" in page
+    assert page.count("0.5 [0.25, 7]") == known.sum()
+    assert page.count("50 [25, 700]") == (attacked & posterior).sum()
+
+
 def test_a_written_summary_renders_as_before(study, tmp_path):
     summary.write(study, tmp_path / "summary.csv")
     assert table.render(pd.read_csv(tmp_path / "summary.csv")) == table.render(study)

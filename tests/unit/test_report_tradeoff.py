@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from report_example import EPSILONS, write_classifier, write_posterior
 
 from certibayes.config.defenses import Fisher, NoDefense
@@ -174,8 +175,72 @@ def test_the_figure_has_a_column_per_epsilon_and_rings_the_pareto_points(points)
     assert len(ring.get_xdata()) == first["pareto"].sum()
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == [
-        *("standard (no defense)", "strength: beta", "Pareto-optimal", "range over 3 seeds")
+        *("standard (no defense)", "strength: beta of fisher"),
+        *("Pareto-optimal", "range over 3 seeds"),
     ]
+
+
+def with_objectives(points, *objectives):
+    own = points["method"] == "pgd"
+    first = points.assign(objective=points["objective"].where(~own, objectives[0]))
+    more = [first[own].assign(method=f"m{i}", objective=o) for i, o in enumerate(objectives[1:])]
+    reverse = first[first["quantity"] == "forward_kl_median"]
+    reverse = reverse.assign(quantity="reverse_kl_median", robustness=5 * reverse["robustness"])
+    return pd.concat([first, reverse, *more], ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    ("objectives", "labels"),
+    [
+        (("reverse_kl",), ["KL(q(.|x') || q(.|x))"]),
+        (("forward_kl",), ["KL(q(.|x) || q(.|x'))"]),
+        (("mmd",), ["KL(q(.|x) || q(.|x'))"]),
+        (("reverse_kl", "mmd"), ["KL(q(.|x) || q(.|x'))", "KL(q(.|x') || q(.|x))"]),
+    ],
+)
+def test_the_divergence_is_the_one_that_the_attacks_maximize(points, objectives, labels):
+    table = with_objectives(points, *objectives)
+    figure = tradeoff_figure(table)
+    shown = [axis.get_xlabel() for axis in figure.axes[:: len(EPSILONS)]]
+    assert len(shown) == 2 * len(labels) + 1
+    for text, label in zip(shown, [*labels, *labels], strict=False):
+        assert f"median {label}" in text
+    quantity = "reverse_kl_median" if objectives == ("reverse_kl",) else "forward_kl_median"
+    kept = (table["method"] == WORST) & (table["quantity"] == quantity)
+    kept &= (table["epsilon"] == EPSILONS[0]) & (table["curve"] == "none")
+    point = next(line for line in figure.axes[0].lines if line.get_marker() == "o")
+    assert list(point.get_xdata()) == list(table.loc[kept, "robustness"])
+
+
+def test_values_at_the_ends_of_a_curve_stay_inside_the_frame(points):
+    figure = tradeoff_figure(points)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    seen = 0
+    for axis in figure.axes:
+        frame = axis.get_window_extent(renderer)
+        for text in axis.texts:
+            box = text.get_window_extent(renderer)
+            assert frame.x0 <= box.x0 <= box.x1 <= frame.x1
+            assert frame.y0 <= box.y0 <= box.y1 <= frame.y1
+            seen += 1
+    assert seen
+
+
+def test_the_table_states_means_too(frame):
+    known = frame["forward_kl_median"].notna()
+    more = frame.assign(forward_kl_mean=frame["forward_kl_median"].where(known) * 2)
+    table = tradeoff(more, models("none", *SWEEP.names), {"strength": SWEEP})
+    by = table[table["method"] == WORST].groupby("quantity")["robustness"].mean()
+    assert by["forward_kl_mean"] == pytest.approx(2 * by["forward_kl_median"])
+    assert set(table.loc[table["curve"] == "strength", "swept"]) == {"fisher"}
+
+
+def test_masked_attacks_have_a_figure_of_their_own(points):
+    both = pd.concat([points, points[points["stage"] == "attack"].assign(mask="[0, 3]")])
+    figures = dict(figures_model.tradeoff_figures(both))
+    assert "features [0, 3]" in figures.popitem()[1].get_suptitle()
 
 
 def test_of_many_epsilons_some_are_drawn(points):

@@ -197,6 +197,31 @@ def test_a_name_that_a_defense_has_is_refused(refusal, study):
     assert "sweeps.strength.values.2: got 1; allowed: values whose names are free" in refusal(study)
 
 
+@pytest.mark.parametrize("name", ["fisher", "none", "fisher_beta_1"])
+def test_a_sweep_has_a_name_of_its_own(refusal, study, name):
+    study["sweeps"][name] = study["sweeps"].pop("strength")
+    study["experiments"][0]["sweeps"] = [name]
+    study["experiments"][1]["sweeps"] = [name, "radius"]
+    assert f"sweeps.{name}: got '{name}'; allowed: a name that no defense has" in refusal(study)
+
+
+def test_a_name_too_long_for_a_folder_is_refused(refusal, study):
+    study["sweeps"]["strength"]["values"] = [0.1, 1e-120]
+    message = refusal(study)
+    assert "sweeps.strength.values.1: got 1e-120; allowed: values whose names have" in message
+    assert "at most 100 characters" in message
+
+
+def test_a_value_of_the_base_is_no_second_model_beside_it(read, study):
+    study["sweeps"]["strength"]["values"] = [0.01, 0.5]
+    study["experiments"][0]["defenses"] = ["none", "fisher"]
+    jobs = model_jobs(read(study))
+    names = {n: [job.defense for job in jobs if job.budget == n] for n in (1000, 2000)}
+    assert names[1000] == ["none", "fisher", "fisher_beta_0p01"]
+    assert "fisher_beta_0p5" in names[2000]
+    assert curves_of(report_job(read(study)).sweeps, "fisher") == ["strength"]
+
+
 def test_sweeps_that_share_a_point_share_its_model(read, study):
     study["sweeps"]["fine"] = {"defense": "fisher", "parameter": "beta", "values": [0.01, 0.02]}
     study["experiments"][0]["sweeps"] = ["strength", "fine"]

@@ -58,7 +58,7 @@ STUDY = {
     },
     "evaluation": {
         "observations": 5,
-        "report_draws": 100,
+        "report_draws": 256,
         "coverage_draws": 50,
         "c2st_observations": 1,
         "c2st_draws": 100,

@@ -12,7 +12,7 @@ RAW = {"norm": "l2", "unit": "raw"}
 BOX = {"norm": "linf", "unit": "feature_std"}
 SMALL = {
     "observations": 5,
-    "report_draws": 60,
+    "report_draws": 256,
     "coverage_draws": 30,
     "c2st_observations": 1,
     "c2st_draws": 60,

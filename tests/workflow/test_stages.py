@@ -65,7 +65,7 @@ STUDY = {
     },
     "evaluation": {
         "observations": 6,
-        "report_draws": 100,
+        "report_draws": 256,
         "coverage_draws": 50,
         "c2st_observations": 1,
         "c2st_draws": 100,
@@ -152,7 +152,7 @@ def test_gradient_attacks_are_checked_and_the_report_shows_it(folder):
     }
     assert (checks["epsilon"] == 0.1).all()
     assert (checks["observations"] == 6).all()
-    assert ((checks["ratio"] > 1.1) == checks["beats"]).all()
+    assert (checks["ratio"] > 1.1)[checks["beats"]].all()
     page = (layout.report / "adaptive.html").read_text()
     assert page.count("class='warning'") == checks["beats"].sum()
     summary = pd.read_csv(layout.root / "summary.csv")

@@ -56,9 +56,7 @@ class GradientAscent(CandidateSearch):
             step_from = self.stepper(setting.x, setting.ball)
             for step in range(spec.steps):
                 draws = generator(setting.seed, "gradient", restart, step)
-                prepared = objective.prepare_gradient(
-                    best.clean, setting.target, spec.gradient_draws, draws
-                )
+                prepared = objective.prepare(best.clean, setting.target, spec.gradient_draws, draws)
                 gradient = input_gradient(setting.model, prepared, iterate)
                 iterate = step_from(iterate, gradient, self._step_size(step))
                 if self._judges(step):

@@ -78,9 +78,10 @@ class Objective(ABC):
         draws: int,
         generator: torch.Generator,
     ) -> PreparedObjective:
-        """Return what has the gradient to x' of `prepare` on the same draws, shape (batch,).
+        """Return what the published attack ascends on the draws of `prepare`, shape (batch,).
 
-        Its value may lack terms that x' does not change and that are dear to compute.
+        The plain log ratio of a divergence, without a control variate; its value may lack terms
+        that x' does not change and that are dear to compute.
 
         Args:
             clean: q(. | x), batch shape (batch,).

@@ -34,7 +34,7 @@ class FGSM(CandidateSearch):
         spec, x, ball = self.spec, setting.x, setting.ball
         for number, start in enumerate((x, *points[: spec.restarts])):
             draws = generator(setting.seed, "gradient", number)
-            prepared = setting.objective.prepare_gradient(
+            prepared = setting.objective.prepare(
                 best.clean, setting.target, spec.gradient_draws, draws
             )
             direction = ball.steepest(input_gradient(setting.model, prepared, start))

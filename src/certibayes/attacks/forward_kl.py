@@ -8,13 +8,14 @@ from torch.distributions import Distribution
 
 from certibayes.attacks.base import Objective, PreparedObjective, Target
 from certibayes.attacks.closed_form import as_gaussian, gaussian_kl, require_posterior
+from certibayes.attacks.kl_terms import kl_terms
 
 
 class ForwardKL(Objective):
     """KL(q(. | x) || q(. | x')) = E[log q(theta | x) - log q(theta | x')], theta ~ q(. | x); nats.
 
-    In closed form if both are Gaussian; otherwise the mean over draws from the clean posterior,
-    taken once, and the gradient flows through log q(theta | x') alone.
+    In closed form if both are Gaussian; otherwise the mean of `kl_terms` over draws from the clean
+    posterior, taken once, and the gradient flows through log q(theta | x') alone.
 
     Caution when comparing with Gloeckler et al. (2023): the axis labels of their figures are
     swapped with respect to what was computed. Their "forward" attack computes this quantity,
@@ -39,7 +40,7 @@ class ForwardKL(Objective):
         theta = posterior.draw(draws, generator)
         with torch.no_grad():
             log_clean = posterior.log_prob(theta)
-        return lambda attacked: (log_clean - attacked.log_prob(theta)).mean(0)
+        return lambda attacked: kl_terms(log_clean - attacked.log_prob(theta)).mean(0)
 
     def prepare_gradient(
         self,

@@ -20,8 +20,8 @@ class Gloeckler2023L2PGD(Attack):
     even x: a result may lie below noise. Its value is measured afterwards on the selection draws;
     where the model is not defined there, it is NaN. The main figures of the paper use `reverse_kl`.
 
-    Deviation: the paper clips x' to the smallest and largest entry of all test observations; here
-    the clip range is that of the task, and most simulators have none.
+    The paper clips x' to the smallest and largest entry of all test observations: state
+    `clip: data_range` for that.
     """
 
     def __init__(self, spec: specs.Gloeckler2023L2PGD) -> None:

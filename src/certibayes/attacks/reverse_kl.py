@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
 from certibayes.attacks.base import Objective, PreparedObjective, Target
 from certibayes.attacks.closed_form import as_gaussian, gaussian_kl, require_posterior
+from certibayes.attacks.kl_terms import kl_terms
 
 
 class ReverseKL(Objective):
@@ -15,7 +18,7 @@ class ReverseKL(Objective):
 
     In closed form if both are Gaussian; otherwise reparametrized: one set of standard normal noise
     is transported to theta by the posterior at every x' (common random numbers), and the gradient
-    flows through theta and log q(theta | x').
+    flows through theta and log q(theta | x'). Terms are those of `kl_terms`.
 
     Caution when comparing with Gloeckler et al. (2023): the axis labels of their figures are
     swapped with respect to what was computed. The main figures read D_KL(clean || attacked) but
@@ -36,13 +39,37 @@ class ReverseKL(Objective):
         """
         if as_gaussian(clean) is not None:
             return lambda attacked: gaussian_kl(attacked, clean)
-        noise = require_posterior(clean).noise((draws,), generator)
+        log_ratio = _log_ratio(clean, draws, generator)
+        return lambda attacked: kl_terms(log_ratio(attacked)).mean(0)
 
-        def value(attacked: Distribution) -> Tensor:
-            theta = require_posterior(attacked).transport(noise)
-            return (attacked.log_prob(theta) - clean.log_prob(theta)).mean(0)
+    def prepare_gradient(
+        self,
+        clean: Distribution,
+        target: Target,
+        draws: int,
+        generator: torch.Generator,
+    ) -> PreparedObjective:
+        """Average the log ratio itself, as published; see `Objective.prepare_gradient`.
 
-        return value
+        Raises:
+            TypeError: if `clean` is neither a Posterior nor Gaussian.
+        """
+        if as_gaussian(clean) is not None:
+            return lambda attacked: gaussian_kl(attacked, clean)
+        log_ratio = _log_ratio(clean, draws, generator)
+        return lambda attacked: log_ratio(attacked).mean(0)
+
+
+def _log_ratio(
+    clean: Distribution, draws: int, generator: torch.Generator
+) -> Callable[[Distribution], Tensor]:
+    noise = require_posterior(clean).noise((draws,), generator)
+
+    def value(attacked: Distribution) -> Tensor:
+        theta = require_posterior(attacked).transport(noise)
+        return attacked.log_prob(theta) - clean.log_prob(theta)
+
+    return value
 
 
 def reverse_kl(

@@ -49,3 +49,18 @@ def require_in_ball(ball: Ball, x: Tensor, attacked: Tensor) -> None:
             f"attacked: {int((~inside).sum())} of {len(x)} points lie outside the ball, e.g. row "
             f"{int((~inside).nonzero()[0])}; allowed: points of the certified ball"
         )
+
+
+def require_thetas(target: Tensor | None, batch: int, theta_dim: int) -> Tensor:
+    """Return the thetas that a certificate speaks of, shape (batch, theta_dim).
+
+    Raises:
+        ValueError: if there are none, or they are not finite, not float64 or of another shape.
+    """
+    shape = (batch, theta_dim)
+    if target is None or target.dtype != torch.float64 or target.shape != shape:
+        got = None if target is None else f"{target.dtype} of shape {tuple(target.shape)}"
+        raise ValueError(f"target: got {got}; allowed: torch.float64 of shape {shape}")
+    if not bool(target.isfinite().all()):
+        raise ValueError("target: got NaN or infinite values; allowed: finite numbers")
+    return target

@@ -30,6 +30,10 @@ class PosteriorDraws:
     theta: Tensor
     log_prob: Tensor
 
+    def first(self, n: int) -> PosteriorDraws:
+        """Return the first n draws per observation."""
+        return PosteriorDraws(self.model, self.x, self.theta[:n], self.log_prob[:n])
+
     def blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield slices of draws and their thetas, at most 1,000 rows (or one draw) at a time."""
         size = max(1, ROWS_PER_BLOCK // len(self.x))

@@ -15,6 +15,7 @@ from certibayes.certificates.base import (
     UnsoundBoundError,
     verdicts,
 )
+from certibayes.certificates.confidence import split_confidence
 from certibayes.certificates.forward_kl_bound import forward_kl_bound
 from certibayes.certificates.inputs import require_float64, require_in_ball
 from certibayes.certificates.posterior_draws import PosteriorDraws, draw_posterior
@@ -56,7 +57,8 @@ class PosteriorShift(Certificate[PosteriorDraws, PosteriorShiftResult]):
     TV = E[(1 - q(theta | x') / q(theta | x))+] <= E[(1 - exp(L(theta) - log q(theta | x)))+].
     The terms lie in [0, 1]; `upper` is the one-sided confidence bound of their mean at `confidence`
     for each observation alone. Number of draws and interval are fixed before any draw. Families
-    with a closed form have deterministic bounds of TV itself (`bounds: closed_form`).
+    with a closed form have deterministic bounds of TV itself (`bounds: closed_form`). The
+    confidence is split where all observations, all radii or answers are to hold at once.
     """
 
     def __init__(self, spec: PosteriorShiftSpec) -> None:
@@ -67,7 +69,7 @@ class PosteriorShift(Certificate[PosteriorDraws, PosteriorShiftResult]):
     ) -> PosteriorDraws:
         """Draw theta ~ q(. | x), float64, once for all radii; `target` is not used.
 
-        A closed form needs the draws of the comparison only.
+        A closed form needs the draws of the comparison only, unless there are questions to answer.
 
         Raises:
             ValueError: if model or x are not float64, x is not finite, the model is no registered
@@ -76,8 +78,8 @@ class PosteriorShift(Certificate[PosteriorDraws, PosteriorShiftResult]):
         if not isinstance(model, Estimator):
             raise ValueError(f"model: got {type(model).__name__}; allowed: an Estimator")
         require_float64(model, x)
-        closed = self.spec.bounds == "closed_form"
-        draws = self.spec.comparison_draws if closed else self.spec.draws
+        few = self.spec.bounds == "closed_form" and self.spec.answers is None
+        draws = self.spec.comparison_draws if few else self.spec.draws
         return draw_posterior(model, x, draws, seed)
 
     def certify(self, prepared: PosteriorDraws, ball: Ball) -> PosteriorShiftResult:
@@ -90,9 +92,10 @@ class PosteriorShift(Certificate[PosteriorDraws, PosteriorShiftResult]):
         start = time.perf_counter()
         ball = ball.to(prepared.x)
         ball.require_inside_clip(prepared.x)
-        bounds: ShiftBounds = registry.load("shift_bounds", self.spec.bounds)(
-            self.spec, prepared, ball
-        )
+        if self.spec.bounds == "closed_form":
+            prepared = prepared.first(self.spec.comparison_draws)
+        spec = self.spec.model_copy(update={"confidence": self._confidence(len(prepared.x))})
+        bounds: ShiftBounds = registry.load("shift_bounds", spec.bounds)(spec, prepared, ball)
         kl = bounds.forward_kl
         return PosteriorShiftResult(
             upper=bounds.upper,
@@ -105,6 +108,13 @@ class PosteriorShift(Certificate[PosteriorDraws, PosteriorShiftResult]):
             kl_estimate=bounds.kl_estimate,
             kl_bound=forward_kl_bound(prepared, ball) if kl is None else kl,
             seconds=time.perf_counter() - start,
+        )
+
+    def _confidence(self, observations: int) -> float:
+        """Return the confidence of the shift of one observation at one radius."""
+        questions = 1 if self.spec.answers is None else 2
+        return split_confidence(
+            self.spec.confidence, questions * self.spec.statements(observations)
         )
 
     def refute(
@@ -146,7 +156,7 @@ class PosteriorShift(Certificate[PosteriorDraws, PosteriorShiftResult]):
             UnsoundBoundError: if the attack exceeds the bound on the common draws.
         """
         terms = total_variation_terms(log_prob, attacked_log_prob)
-        confident = mean_lower(self.spec.interval, terms, 1 - self.spec.confidence)
+        confident = mean_lower(self.spec.interval, terms, 1 - self._confidence(terms.shape[1]))
         reached = terms.mean(0)
         beaten = reached > result.comparison + RELATIVE_ROUNDING
         if beaten.any():

@@ -28,6 +28,7 @@ from certibayes.config.jobs import (
 from certibayes.datasets.files import ChecksumError, MissingFileError
 from certibayes.io import FileFormatError
 from certibayes.layout import Layout
+from certibayes.outside_clip import OutsideClipError
 from certibayes.process import Interrupted, die_with_parent
 from certibayes.simulation.error import SimulationError
 from certibayes.workflow.plan import TRACKING_VARIABLE
@@ -81,10 +82,27 @@ def main(args: argparse.Namespace) -> int:
     except EXPLAINED as error:
         logging.getLogger(__name__).error("%s", error)
         return 1
+    except OutsideClipError as error:
+        logging.getLogger(__name__).error("%s.perturbation.clip: %s", _section(job), error)
+        return 1
+    except FloatingPointError as error:
+        logging.getLogger(__name__).error("%s: %s", _section(job), error)
+        return 1
     except Interrupted as error:
         logging.getLogger(__name__).warning("interrupted: %s", error)
         return TERMINATED
     return 0
+
+
+def _section(job: Job | ReportJob) -> str:
+    """Return the part of the study file that a job is about."""
+    if isinstance(job, AttackJob):
+        return f"attacks.{job.attack}"
+    if isinstance(job, CertifyJob):
+        return f"certificates.{job.certificate}"
+    if isinstance(job, ModelJob):
+        return f"models.{job.model}" if job.defense == "none" else f"defenses.{job.defense}"
+    return job.study
 
 
 def parse_job(command: str, text: str, tracking: str | None) -> Job | ReportJob:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from certibayes.config.base import AtLeastTwo, Fraction, OpenFraction, Spec
+from certibayes.config.base import (
+    AtLeastTwo,
+    Finite,
+    Fraction,
+    Name,
+    OpenFraction,
+    Positive,
+    Spec,
+)
 from certibayes.config.tasks import Form
 from certibayes.config.threat import BoundedPerturbationGrid
 
@@ -17,6 +25,40 @@ class Certificate(Spec):
     form: ClassVar[Form]
     kind: str
     perturbation: BoundedPerturbationGrid
+
+    @property
+    def bounds_grow(self) -> bool:
+        """Whether bounds on common draws cannot shrink as the radius grows: those by intervals."""
+        return True
+
+
+class Answers(Spec):
+    """Questions about the posterior at every x' of the ball, answered from its certified shift.
+
+    Attributes:
+        regions: boxes in theta, name -> parameter -> [low, high]; bounds of their probability.
+            Parameters that a box does not name are free.
+        means: parameters that the prior bounds on both sides; bounds of their means.
+        quantiles: parameter -> levels; bounds of its quantiles.
+    """
+
+    regions: dict[Name, dict[str, tuple[Finite, Finite]]] = Field(default_factory=dict)
+    means: tuple[str, ...] = ()
+    quantiles: dict[str, tuple[OpenFraction, ...]] = Field(default_factory=dict)
+
+    @field_validator("regions")
+    @classmethod
+    def _boxes(
+        cls, regions: dict[str, dict[str, tuple[float, float]]]
+    ) -> dict[str, dict[str, tuple[float, float]]]:
+        for name, box in regions.items():
+            for parameter, (low, high) in box.items():
+                if not low < high:
+                    raise ValueError(
+                        f"{name}.{parameter}: got {[low, high]}; allowed: [low, high] with "
+                        "low < high"
+                    )
+        return regions
 
 
 class PosteriorShift(Certificate):
@@ -30,6 +72,11 @@ class PosteriorShift(Certificate):
             mixtures and ensembles of these) bounds the total variation itself by that of the
             family: deterministic, so that its confidence is 1; only the draws of the comparison
             are taken, and `confidence` is that of a refutation.
+        simultaneous: whether `confidence` is that of all observations at once (union bound), not
+            of each alone.
+        radius: whether every observation's largest certified epsilon of the grid is stated, the
+            confidence split over the grid.
+        answers: what else is answered from the shift; the shift then takes half of 1 - confidence.
     """
 
     form: ClassVar[Form] = "posterior"
@@ -41,6 +88,19 @@ class PosteriorShift(Certificate):
     interval: Literal["hoeffding", "empirical_bernstein", "betting"] = "empirical_bernstein"
     comparison_draws: AtLeastTwo = 500
     """First draws, stored, on which attacks are compared with the bound; at most `draws`."""
+    simultaneous: bool = False
+    radius: bool = False
+    answers: Answers | None = None
+
+    @property
+    def bounds_grow(self) -> bool:
+        """Intervals alone: slopes of linear bounds depend on the radius."""
+        return self.bounds == "interval"
+
+    def statements(self, observations: int) -> int:
+        """Return how many statements, of all observations and radii, hold with `confidence`."""
+        radii = len(self.perturbation.epsilons) if self.radius else 1
+        return radii * (observations if self.simultaneous else 1)
 
     @property
     def stated_draws(self) -> int:
@@ -76,6 +136,82 @@ class Decision(Certificate):
 
     form: ClassVar[Form] = "classification"
     kind: Literal["decision"] = "decision"
+    radius: bool = False
+    """Whether every observation's largest certified epsilon of the grid is stated."""
 
 
-AnyCertificate = Annotated[PosteriorShift | Decision, Field(discriminator="kind")]
+class LogDensity(Certificate):
+    """log q(theta* | x') >= log q(theta* | x) - drop for every x' in the ball; deterministic.
+
+    Attributes:
+        drop: nats that the log density may lose.
+        bounds: of the log density; as for `posterior_shift`, without a closed form.
+        thetas: thetas whose densities are bounded at every real observation, in the order of the
+            task's parameters; the test observations have their true thetas.
+    """
+
+    form: ClassVar[Form] = "posterior"
+    kind: Literal["log_density"] = "log_density"
+    drop: Positive = 1.0
+    bounds: Literal["interval", "crown_ibp", "crown"] = "interval"
+    thetas: tuple[tuple[Finite, ...], ...] = ()
+
+    @property
+    def bounds_grow(self) -> bool:
+        """Intervals alone: slopes of linear bounds depend on the radius."""
+        return self.bounds == "interval"
+
+
+class Coverage(Certificate):
+    """The HPD region of one level of q(. | x') holds the true theta for every x' in the ball.
+
+    Attributes:
+        level: credibility of the region.
+        draws: of theta per observation, fixed before any draw.
+        confidence: of each verdict; half of the rest each for the shift and for the share of
+            denser thetas (all of it for the latter where the shift is deterministic).
+        bounds: of the shift, as for `posterior_shift`, and of log densities; with "closed_form"
+            the latter are those of "crown_ibp".
+        interval: of the shift.
+        comparison_draws: first draws, stored, on which attacks are compared; at most `draws`.
+        simultaneous: whether `confidence` is that of all observations at once (union bound).
+        population_confidence: of the two-sided interval, over test pairs, of the certified share.
+    """
+
+    form: ClassVar[Form] = "posterior"
+    kind: Literal["coverage"] = "coverage"
+    level: OpenFraction = 0.9
+    draws: AtLeastTwo = 10_000
+    confidence: OpenFraction = 0.999
+    bounds: Literal["interval", "crown_ibp", "crown", "closed_form"] = "interval"
+    interval: Literal["hoeffding", "empirical_bernstein", "betting"] = "empirical_bernstein"
+    comparison_draws: AtLeastTwo = 500
+    simultaneous: bool = False
+    population_confidence: OpenFraction = 0.95
+
+    @property
+    def bounds_grow(self) -> bool:
+        """Confidence bounds may shrink."""
+        return False
+
+    def statements(self, observations: int) -> int:
+        """Return how many statements, of all observations, hold together with `confidence`."""
+        return observations if self.simultaneous else 1
+
+    @model_validator(mode="after")
+    def _of_a_shift(self) -> Coverage:
+        PosteriorShift.model_validate(self._shift_fields(self.confidence))
+        return self
+
+    def shift(self, confidence: float) -> PosteriorShift:
+        """Return the certificate of the shift with a confidence of its own."""
+        return PosteriorShift(**self._shift_fields(confidence))
+
+    def _shift_fields(self, confidence: float) -> dict[str, Any]:
+        common = ("perturbation", "draws", "bounds", "interval", "comparison_draws")
+        return {name: getattr(self, name) for name in common} | {"confidence": confidence}
+
+
+AnyCertificate = Annotated[
+    PosteriorShift | Decision | LogDensity | Coverage, Field(discriminator="kind")
+]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from certibayes import registry
 from certibayes.config.attacks import FORM_OF_OBJECTIVE
-from certibayes.config.certificates import PosteriorShift
+from certibayes.config.certificates import Coverage, PosteriorShift
 from certibayes.config.defenses import EXACT_INFORMATION, AnyDefense, Fisher
 from certibayes.config.errors import violation
 from certibayes.config.evaluation import Evaluation
@@ -111,9 +111,7 @@ def _unbounded(study: Study, key: str, experiment: Experiment) -> Iterator[str]:
             if name != "none" and study.defenses[name].kind == "robust_likelihood"
         ],
         "certificates": [
-            name
-            for name in experiment.certificates
-            if study.certificates[name].kind == "posterior_shift"
+            name for name in experiment.certificates if study.certificates[name].form == "posterior"
         ],
     }
     for part, found in needing.items():
@@ -133,7 +131,7 @@ def _without_closed_form(study: Study, key: str, experiment: Experiment) -> Iter
         return
     for name in experiment.certificates:
         spec = study.certificates[name]
-        if isinstance(spec, PosteriorShift) and spec.bounds == "closed_form":
+        if isinstance(spec, PosteriorShift | Coverage) and spec.bounds == "closed_form":
             yield (
                 f"{key}.certificates: got {name!r} with bounds: closed_form and the "
                 f"{estimator.kind!r} estimator of {experiment.model!r}; allowed estimators: "

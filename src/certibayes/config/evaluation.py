@@ -14,9 +14,9 @@ class Evaluation(Spec):
 
     observations: AtLeastTwo = 200
     """Test observations that are attacked and certified."""
-    report_draws: AtLeastTwo = 1_000
+    report_draws: Annotated[int, Field(strict=True, ge=256)] = 1_000
     """Fresh draws of theta that report a divergence: never those that selected an iterate."""
-    coverage_draws: PositiveInt = 500
+    coverage_draws: Annotated[int, Field(strict=True, ge=20)] = 500
     """Of the reporting draws: for expected coverage, ranks (SBC) and TARP."""
     mmd_draws: Annotated[int, Field(strict=True, ge=4)] = 100
     """Of the reporting draws, at most: for MMD, whose cost is quadratic in them."""

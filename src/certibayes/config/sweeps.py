@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from certibayes.config.study import Experiment, Study
 
 Value = bool | int | float | str
+LONGEST_NAME = 100
+"""Characters of a swept defense's name: it names folders."""
 _DEFENSE: TypeAdapter[AnyDefense] = TypeAdapter(AnyDefense)
 _SCALAR = "a finite number, true, false or a name"
 
@@ -28,7 +30,8 @@ class Sweep(Spec):
         defense: a defense of the study; it states every other parameter.
         parameter: a key of that defense; of a key inside another one, the path, e.g.
             `perturbation.epsilon`.
-        values: each becomes a defense, named `<defense>_<last part of parameter>_<value>`.
+        values: each becomes a defense, named `<defense>_<last part of parameter>_<value>`. A value
+            that `defense` has already is no second model of an experiment that lists `defense`.
     """
 
     defense: Name
@@ -112,13 +115,27 @@ def value_at(defense: BaseModel, parameter: str) -> Any:
 
 
 def _with_swept(study: Study, experiment: Experiment) -> Experiment:
-    swept = [name for sweep in experiment.sweeps for name in study.sweeps[sweep].names]
+    swept = [
+        name
+        for sweep in (study.sweeps[sweep] for sweep in experiment.sweeps)
+        for name in sweep.names
+        if sweep.defense not in experiment.defenses or not _is_base(study, sweep, name)
+    ]
     new = [name for name in dict.fromkeys(swept) if name not in experiment.defenses]
     return experiment.model_copy(update={"defenses": (*experiment.defenses, *new), "sweeps": ()})
 
 
+def _is_base(study: Study, sweep: Sweep, name: str) -> bool:
+    """Tell whether a name that a sweep makes is, in all values, the defense that it starts from."""
+    base = study.defenses[sweep.defense]
+    return _with_value(base, sweep.parameter, sweep.names[name]) == base
+
+
 def _broken(study: Study, name: str, sweep: Sweep) -> Iterator[str]:
     key = f"sweeps.{name}"
+    made = {one for other in study.sweeps.values() for one in other.names}
+    if name == "none" or name in study.defenses or name in made:
+        yield violation(key, name, "a name that no defense has, none included")
     if sweep.defense not in study.defenses:
         yield violation(f"{key}.defense", sweep.defense, study.defenses)
         return
@@ -133,6 +150,9 @@ def _broken(study: Study, name: str, sweep: Sweep) -> Iterator[str]:
         if swept in first:
             yield violation(f"{key}.values.{position}", value, "each value once")
         first[swept] = value
+        if len(swept) > LONGEST_NAME:
+            allowed = f"values whose names have at most {LONGEST_NAME} characters"
+            yield violation(f"{key}.values.{position}", value, f"{allowed}; got {len(swept)}")
         try:
             _with_value(base, sweep.parameter, value)
         except ValidationError as error:

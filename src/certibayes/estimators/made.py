@@ -44,6 +44,11 @@ class MADEWeights:
         """Weight (features, hidden) and bias of the shifts: the second outputs."""
         return self.outputs[0][:, 1], self.outputs[1][:, 1]
 
+    @property
+    def splines(self) -> tuple[Tensor, Tensor]:
+        """Weight (features, numbers, hidden) and bias (features, numbers) of the other outputs."""
+        return self.outputs[0][:, 2:], self.outputs[1][:, 2:]
+
 
 class ConditionedMADE(MADE):
     """MADE with a constant feature 0 in front, whose output is dropped.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional
 
 from certibayes.bounds import Interval, Region
 from certibayes.bounds.affine import affine
 from certibayes.estimators.bounded_density import affine_normal_log_density, embedded_ball
 from certibayes.estimators.made import MADEWeights
+from certibayes.estimators.made_hidden import hidden_bounds
 from certibayes.estimators.maf import MAFEstimator
 from certibayes.estimators.scale import positive_scale
 from certibayes.threat import Ball
@@ -34,24 +34,18 @@ def log_density_bounds(estimator: MAFEstimator, theta: Tensor, x: Tensor, ball: 
     v, log_det = estimator.theta_map.to_v(theta)
     weights = estimator.made_weights()
     u = Interval.point(v)
-    scale, shift = _scale_and_shift(weights[0], region, functional.linear(v, *weights[0].initial))
+    scale, shift = _scale_and_shift(weights[0], region, v)
     log_scales = Interval.point(log_det)
     for following in weights[1:]:
         log_scales = log_scales + scale.increasing(lambda s: s.log()).sum()
         u = (u.scaled_by_positive(scale) + shift).reshape(lambda t: t.flip(-1))
-        scale, shift = _scale_and_shift(following, region, affine(u, *following.initial))
+        scale, shift = _scale_and_shift(following, region, u)
     return affine_normal_log_density(u, scale, shift) + log_scales
 
 
 def _scale_and_shift(
-    weights: MADEWeights, region: Region, initial: Interval | Tensor
+    weights: MADEWeights, region: Region, u: Interval | Tensor
 ) -> tuple[Interval, Interval]:
-    hidden = (affine(region, *weights.context).increasing(_relu) + initial).increasing(_relu)
-    for layer in weights.blocks:
-        hidden = affine(hidden, *layer).increasing(_relu)
+    hidden = hidden_bounds(weights, region, u)
     scale = affine(hidden, *weights.scale).increasing(positive_scale)
     return scale, affine(hidden, *weights.shift)
-
-
-def _relu(t: Tensor) -> Tensor:
-    return t.relu()

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
-from torch.nn import functional
 
 from certibayes.bounds.graph import Input, Node
-from certibayes.bounds.graph_rules import enclosed
-from certibayes.bounds.nodes import Product, Rearranged, Scaled, Shifted, Sum
-from certibayes.bounds.relaxations import leaky_relu
+from certibayes.bounds.nodes import Product, Rearranged, Scaled, Sum
 from certibayes.estimators.density_nodes import (
     affine_node,
     embedded,
@@ -18,6 +14,7 @@ from certibayes.estimators.density_nodes import (
     scale_node,
 )
 from certibayes.estimators.made import MADEWeights
+from certibayes.estimators.made_hidden import hidden_node
 from certibayes.estimators.maf import MAFEstimator
 
 
@@ -50,19 +47,8 @@ def log_density_graph(estimator: MAFEstimator, theta: Tensor, standardized: Inpu
 
 def _outputs(weights: MADEWeights, conditions: Node, u: Node | Tensor) -> tuple[Node, Node]:
     """Return unconstrained scales and shifts of one transform, shape (*, batch, theta_dim)."""
-    context = _relu(affine_node(conditions, *weights.context))
-    if isinstance(u, Tensor):
-        hidden: Node = Shifted(context, functional.linear(u, *weights.initial))
-    else:
-        hidden = Sum(context, affine_node(u, *weights.initial))
-    hidden = _relu(hidden)
-    for block in weights.blocks:
-        hidden = _relu(affine_node(hidden, *block))
+    hidden = hidden_node(weights, conditions, u)
     return affine_node(hidden, *weights.scale), affine_node(hidden, *weights.shift)
-
-
-def _relu(node: Node) -> Node:
-    return enclosed(node, lambda over: over.increasing(torch.relu), leaky_relu)
 
 
 def _flip(t: Tensor) -> Tensor:

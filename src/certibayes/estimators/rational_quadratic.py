@@ -68,7 +68,7 @@ class Splines:
     def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return z and log dz / du at u, all of the batch shape."""
         inside = u.clamp(self.u[..., 0], self.u[..., -1])
-        bin_ = self._bin(self.u, inside)
+        bin_ = self.bin_at(self.u, inside)
         position = ((inside - bin_.u) / bin_.width).clamp(0.0, 1.0)
         z = bin_.value(position)
         tail = inside != u
@@ -77,21 +77,31 @@ class Splines:
     def inverse(self, z: Tensor) -> Tensor:
         """Return u with forward(u) = z, both of the batch shape."""
         inside = z.clamp(self.z[..., 0], self.z[..., -1])
-        bin_ = self._bin(self.z, inside)
+        bin_ = self.bin_at(self.z, inside)
         u = bin_.u + bin_.width * bin_.position(((inside - bin_.z) / bin_.height).clamp(0.0, 1.0))
         return torch.where(inside != z, z, u)
 
-    def _bin(self, knots: Tensor, value: Tensor) -> _Bin:
+    def bin_at(self, knots: Tensor, value: Tensor) -> Bin:
+        """Return the bins in which values, shape (*), lie among knots, `u` or `z`."""
         left = (value.unsqueeze(-1) >= knots[..., 1:-1]).sum(-1, keepdim=True)
         ends = torch.cat((left, left + 1), -1)
         picked = (t.gather(-1, ends).unbind(-1) for t in (self.u, self.z, self.slope))
         (u, next_u), (z, next_z), (d, next_d) = picked
-        return _Bin(u, next_u - u, z, next_z - z, d, next_d)
+        return Bin(u, next_u - u, z, next_z - z, d, next_d)
 
 
 @dataclass(frozen=True)
-class _Bin:
-    """One bin of every spline: left end, extent, derivatives at both ends."""
+class Bin:
+    """One bin of every spline, attributes of one shape.
+
+    Attributes:
+        u: left end.
+        width: its extent in u.
+        z: value at the left end.
+        height: rise of the value.
+        d_left: derivative at the left end.
+        d_right: derivative at the right end.
+    """
 
     u: Tensor
     width: Tensor
@@ -101,11 +111,13 @@ class _Bin:
     d_right: Tensor
 
     def value(self, p: Tensor) -> Tensor:
+        """Return z at positions p in [0, 1]."""
         q = p * (1 - p)
         mean = self.height / self.width
         return self.z + self.height * (mean * p.square() + self.d_left * q) / self._denominator(q)
 
     def log_slope(self, p: Tensor) -> Tensor:
+        """Return log dz / du at positions p in [0, 1]."""
         q = p * (1 - p)
         mean = self.height / self.width
         numerator = self.d_right * p.square() + 2 * mean * q + self.d_left * (1 - p).square()

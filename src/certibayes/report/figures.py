@@ -43,7 +43,7 @@ def write_all(
         evaluated: the `evaluate` folders behind it.
         folder: where the files go; it exists.
     """
-    colors = defense_colors(summary)
+    colors = defense_colors(summary, tradeoffs)
     coverage = read_coverage(evaluated)
     posteriors = read_posteriors(evaluated)
     certificates = read_certificates(evaluated)

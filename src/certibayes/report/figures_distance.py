@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from certibayes.report.figures_parameters import BALL
 from certibayes.report.figures_style import defense_label, epsilon_label
 
 NORMS = ("l1", "l2", "linf")
@@ -20,8 +22,9 @@ def has_distances(summary: pd.DataFrame) -> bool:
 def distance_figure(summary: pd.DataFrame, colors: dict[str, str]) -> Figure:
     """Draw one task, budget and model: median predictive distance against epsilon, per norm.
 
-    One row per attack's ball; the largest median over its attacks, noise left out, means over seeds
-    with bands from the smallest to the largest seed. At epsilon 0 stands the clean observation.
+    One row per ball (norm, unit, clip, mask) of attacks; the largest median over its attacks, noise
+    left out, means over seeds with bands from the smallest to the largest seed. At epsilon 0 stands
+    the clean observation.
 
     Args:
         summary: rows of one task, budget and model with predictive distances and an attack.
@@ -30,24 +33,27 @@ def distance_figure(summary: pd.DataFrame, colors: dict[str, str]) -> Figure:
     attacks = summary[(summary["stage"] == "attack") & (summary["kind"] != "noise")]
     clean = summary[summary["method"] == "clean"]
     balls = [
-        (str(norm), str(unit), rows)
-        for (norm, unit), rows in attacks.groupby(["norm", "unit"], sort=False)
+        (epsilon_label(*ball), rows)
+        for ball, rows in attacks.groupby(list(BALL), sort=False, dropna=False)
     ]
     defenses = [name for name in colors if name in set(summary["defense"])]
     size = (11.0, 0.7 + 3.0 * len(balls) + _LEGEND_INCHES)
     figure = Figure(size, layout="constrained")
     axes = figure.subplots(len(balls), len(NORMS), squeeze=False)
-    for row, (norm, unit, rows) in enumerate(balls):
+    for row, (label, rows) in enumerate(balls):
         for axis, distance in zip(axes[row], NORMS, strict=True):
             column = f"predictive_{distance}_median"
+            largest = 0.0
             for defense in defenses:
                 own = rows[rows["defense"] == defense]
                 start = clean[clean["defense"] == defense]
-                _line(axis, _over_seeds(own, start, column), colors[defense])
+                table = _over_seeds(own, start, column)
+                _line(axis, table, colors[defense])
+                largest = max(largest, float(table["max"].max()) if len(table) else 0.0)
             axis.set_title(f"{distance} distance", fontsize=10)
-            axis.set_xlabel(epsilon_label(norm, unit))
+            axis.set_xlabel(label)
             axis.set_xlim(left=0)
-            axis.set_ylim(bottom=0)
+            axis.set_ylim(0, 1.05 * largest if 0 < largest < np.inf else None)
             axis.grid(alpha=0.25)
             axis.spines[["top", "right"]].set_visible(False)
         axes[row, 0].set_ylabel("median distance (feature_std)\n↓ better")

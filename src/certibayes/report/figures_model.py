@@ -11,11 +11,13 @@ from matplotlib.figure import Figure
 
 from certibayes.report.figures_distance import distance_figure, has_distances
 from certibayes.report.figures_parameters import (
+    BALL,
     parameters_figure,
     read_parameters,
     strongest_attack,
 )
 from certibayes.report.figures_sbc import Ranks, read_ranks, sbc_figure
+from certibayes.report.figures_style import curve_colors
 from certibayes.report.figures_tradeoff import tradeoff_figure
 
 _MODEL = ["task", "budget", "model"]
@@ -52,20 +54,25 @@ def model_figures(
 def tradeoff_figures(table: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
     """Yield `tradeoff_<task>_n<budget>_<model>_<norm>_<unit>` where two defenses can be compared.
 
-    The range of x' follows in the name where it was restricted.
+    The range of x' and the features that may move follow in the name where they were restricted.
 
     Args:
         table: as `tradeoff.tradeoff` returns it.
     """
-    whole = table[table["mask"].isna()]
-    ball = ["norm", "unit", "clip"]
-    for keys, rows in whole.groupby([*_MODEL, *ball], sort=False, dropna=False):
-        task, budget, model, norm, unit, clip = keys
+    colors = curve_colors(table["curve"].dropna())
+    for keys, rows in table.groupby([*_MODEL, *BALL], sort=False, dropna=False):
+        task, budget, model, norm, unit, clip, mask = keys
         stem = f"tradeoff_{task}_n{budget}_{model}_{norm}_{unit}"
         if isinstance(clip, str):
-            stem += "_" + re.sub(r"[^a-z0-9]+", "_", clip).strip("_")
+            stem += "_" + _written(clip)
+        if isinstance(mask, str):
+            stem += "_features_" + _written(mask)
         if rows["defense"].nunique() > 1:
-            yield stem, tradeoff_figure(rows)
+            yield stem, tradeoff_figure(rows, colors)
+
+
+def _written(restriction: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", restriction).strip("_")
 
 
 def _is(ranks: Ranks, rows: pd.DataFrame, seed: int) -> bool:

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from certibayes.columns import MODEL_KEYS
-from certibayes.report.figures_style import defense_label
+from certibayes.report.figures_style import ball_label, defense_label
+from certibayes.report.levels import TIE_DIGITS, largest_kl
 from certibayes.report.summary import read_metrics
 
 _PANELS = (
@@ -21,6 +22,7 @@ _PANELS = (
 )
 """Column, label, and the value of a posterior that does not move."""
 _LEGEND_INCHES = 0.5
+BALL = ("norm", "unit", "clip", "mask")
 
 
 def read_parameters(folders: Sequence[Path]) -> pd.DataFrame:
@@ -37,6 +39,9 @@ def read_parameters(folders: Sequence[Path]) -> pd.DataFrame:
 def strongest_attack(summary: pd.DataFrame) -> pd.Series | None:
     """Return the row of the attack, noise left out, with the largest median shift at its widest.
 
+    The shift is the total variation; where it is equal (1 is its limit), the larger of the two
+    median KL divergences decides. Both are means over defenses and seeds.
+
     Args:
         summary: rows of one task, budget and model.
     """
@@ -44,10 +49,12 @@ def strongest_attack(summary: pd.DataFrame) -> pd.Series | None:
     if attacks.empty:
         return None
     widest = attacks.groupby("method")["epsilon"].transform("max")
-    level = attacks.loc[attacks["epsilon"] == widest].groupby("method", sort=False)
-    means = level["total_variation_median"].mean().fillna(-np.inf)
-    found = attacks[(attacks["method"] == means.idxmax()) & (attacks["epsilon"] == widest)]
-    return found.iloc[0]
+    at_widest = attacks[attacks["epsilon"] == widest]
+    level = at_widest.assign(shift=at_widest["total_variation_median"], kl=largest_kl(at_widest))
+    means = level.groupby("method", sort=False)[["shift", "kl"]].mean()
+    means["shift"] = means["shift"].fillna(-np.inf).round(TIE_DIGITS)
+    strongest = means.sort_values(["shift", "kl"], ascending=False, kind="stable").index[0]
+    return at_widest[at_widest["method"] == strongest].iloc[0]
 
 
 def parameters_figure(
@@ -91,7 +98,7 @@ def parameters_figure(
     axes[0].set_ylim(len(names) - 0.5, -0.5)
     figure.suptitle(
         f"{attack['task']}, {attack['model']}, n = {attack['budget']}: which parameters move under "
-        f"{attack['method']}, epsilon {attack['epsilon']:g} ({attack['norm']}, {attack['unit']})",
+        f"{attack['method']}, epsilon {attack['epsilon']:g} ({ball_label(*attack[list(BALL)])})",
         fontsize=11,
     )
     handles = [axes[0].plot([], [], "o", ms=4, color=colors[name])[0] for name in defenses]

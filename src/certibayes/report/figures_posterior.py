@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from certibayes.report.figures_style import CLEAN, defense_label
+from certibayes.report.figures_style import CLEAN, columns_within, defense_label
 from certibayes.report.posteriors import ObservedPosterior
 
 MASSES = (0.9, 0.5)
@@ -38,9 +38,9 @@ def posterior_figure(posteriors: Sequence[ObservedPosterior], colors: dict[str, 
     order = list(colors)
     shown.sort(key=lambda one: (one.budget, one.model, order.index(one.defense)))
     limits = _limits(shown)
-    columns = len(shown) if len(shown) <= 3 else 2
-    rows = math.ceil(len(shown) / columns)
     side = _PANEL_INCHES * len(limits) + 0.9
+    columns = columns_within(len(shown) if len(shown) <= 3 else 2, 0.0, side)
+    rows = math.ceil(len(shown) / columns)
     figure = Figure((side * columns, (side + 0.6) * rows), layout="constrained")
     grid = figure.subfigures(rows, columns, squeeze=False, wspace=0.03, hspace=0.03)
     for part, one in zip(grid.flat, shown, strict=False):

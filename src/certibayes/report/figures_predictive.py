@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from certibayes.columns import MODEL_KEYS
-from certibayes.report.figures_style import defense_label
+from certibayes.report.figures_style import columns_within, defense_label
 from certibayes.report.summary import read_metrics
 
 _COLUMN_INCHES, _ROW_INCHES, _TALL_ROW_INCHES = 5.2, 1.25, 2.0
@@ -78,6 +79,8 @@ def read_predictions(folders: Sequence[Path]) -> list[Predictions]:
 def predictive_figure(predictions: Sequence[Predictions], colors: dict[str, str]) -> Figure:
     """Draw one task: a row per recording and series, a column per model (first seed).
 
+    Models that do not fit side by side follow below.
+
     In color what the model's clean posterior predicts, in black the recording; if the recordings
     are not at hand, the title says so. An axis ends two ranges of the recording beyond it.
 
@@ -88,22 +91,33 @@ def predictive_figure(predictions: Sequence[Predictions], colors: dict[str, str]
     first = {(one.budget, one.model, one.defense): one for one in reversed(predictions)}
     columns = list(first.values())[::-1]
     head = columns[0]
+    across = columns_within(len(columns), 0.0, _COLUMN_INCHES)
     rows = [(i, j) for i in range(len(head.observations)) for j in range(len(head.series_labels))]
     height = _TALL_ROW_INCHES if len(rows) <= _FEW_ROWS else _ROW_INCHES
-    size = (max(8.0, _COLUMN_INCHES * len(columns)), height * len(rows) + 1.2)
+    lines = ceil(len(columns) / across)
+    size = (max(8.0, _COLUMN_INCHES * across), height * len(rows) * lines + 1.2)
     figure = Figure(size, layout="constrained")
-    axes = figure.subplots(len(rows), len(columns), sharex=True, sharey="row", squeeze=False)
+    grid = figure.subplots(len(rows) * lines, across, sharex=True, squeeze=False)
+    blocks = [grid[i * len(rows) : (i + 1) * len(rows)] for i in range(lines)]
+    axes = np.concatenate(blocks, axis=1)
+    for axis in axes[:, len(columns) :].flat:
+        axis.set_visible(False)
+    axes = axes[:, : len(columns)]
     for place, (observation, series) in enumerate(rows):
         for axis, one in zip(axes[place], columns, strict=True):
             _draw(axis, one, observation, series, colors[one.defense])
+        _share_limits(axes[place])
         if head.recordings is not None:
             _cut(axes[place], head.recordings[observation, series])
-        axes[place, 0].set_ylabel(head.series_labels[series], fontsize=8)
+        for axis in axes[place, ::across]:
+            axis.set_ylabel(head.series_labels[series], fontsize=8)
+            axis.tick_params(labelleft=True)
     for axis, one in zip(axes[0], columns, strict=True):
         model = f"{one.model}, {defense_label(one.defense)}, n = {one.budget}, seed {one.seed}"
         axis.set_title(f"{model}\n{axis.get_title(loc='left')}", fontsize=8, loc="left")
     for axis in axes[-1]:
         axis.set_xlabel(head.time_label)
+        axis.tick_params(labelbottom=True)
         axis.margins(x=0.01)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     recorded = head.recordings is not None
@@ -133,6 +147,13 @@ def _draw(axis: Axes, one: Predictions, observation: int, series: int, color: st
     axis.grid(alpha=0.25)
     axis.tick_params(labelsize=7)
     axis.spines[["top", "right"]].set_visible(False)
+
+
+def _share_limits(axes: Sequence[Axes]) -> None:
+    for axis in axes[1:]:
+        axis.sharey(axes[0])
+        axis.tick_params(labelleft=False)
+    axes[0].autoscale(axis="y")
 
 
 def _cut(axes: Sequence[Axes], recording: NDArray[np.float64]) -> None:

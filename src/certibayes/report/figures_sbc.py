@@ -15,11 +15,13 @@ from matplotlib.patches import Patch
 from scipy.stats import binom
 
 from certibayes.columns import MODEL_KEYS
-from certibayes.report.figures_parameters import strongest_attack
-from certibayes.report.figures_style import CLEAN, defense_label
+from certibayes.report.figures_parameters import BALL, strongest_attack
+from certibayes.report.figures_style import CLEAN, ball_label, defense_label
 from certibayes.report.summary import read_metrics
 
 BINS = 10
+"""Bins that a histogram has about: a divisor of the number of ranks, where one is near."""
+_FEWEST_BINS, _MOST_BINS = 5, 20
 MOST_PARAMETERS = 8
 BAND = 0.99
 """Share of histogram bars of a calibrated posterior inside the gray band."""
@@ -63,7 +65,8 @@ def read_ranks(folders: Sequence[Path]) -> list[Ranks]:
 def sbc_figure(ranks: Sequence[Ranks], summary: pd.DataFrame, colors: dict[str, str]) -> Figure:
     """Draw one task, budget, model and seed: a row per defense, a column per parameter.
 
-    Flat is calibrated; a hump is too wide a posterior, a valley too narrow a one, a slope a bias.
+    Bars are counts over their expectation. Flat is calibrated; a hump is too wide a posterior, a
+    valley too narrow a one, a slope a bias.
     Gray: clean observations; a line in the color of the defense: under the strongest attack. Of
     more than `MOST_PARAMETERS` parameters those farthest from flat are drawn.
 
@@ -102,22 +105,25 @@ def sbc_figure(ranks: Sequence[Ranks], summary: pd.DataFrame, colors: dict[str, 
     ]
     if attack is not None:
         about = f"{attack['method']}, epsilon {attack['epsilon']:g}"
-        label = f"under {about} ({attack['norm']}, {attack['unit']})"
+        label = f"under {about} ({ball_label(*attack[list(BALL)])})"
         handles.append(Line2D([], [], color="black", lw=1.2, label=label))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     return figure
 
 
 def _panel(axis: Axes, one: Ranks, column: int, attack: str | None, color: str) -> None:
-    clean = _shares(one.ranks["clean"][:, column], one.draws)
-    edges = np.linspace(0, 1, BINS + 1)
+    clean = _heights(one.ranks["clean"][:, column], one.draws)
+    expected = _expected(one.draws)
+    edges = np.linspace(0, 1, len(expected) + 1)
     count = len(one.ranks["clean"])
-    low, high = (binom.ppf((1 + sign * BAND) / 2, count, 1 / BINS) / count for sign in (-1, 1))
-    axis.axhspan(low, high, color="black", alpha=0.12, lw=0)
+    low, high = (
+        binom.ppf((1 + sign * BAND) / 2, count, expected) / (count * expected) for sign in (-1, 1)
+    )
+    axis.stairs(high, edges, baseline=low, fill=True, color="black", alpha=0.12, lw=0)
     axis.stairs(clean, edges, fill=True, color=CLEAN, alpha=0.45)
     if attack is not None and attack in one.ranks:
-        shares = _shares(one.ranks[attack][:, column], one.draws)
-        axis.stairs(shares, edges, color=color, linewidth=1.2)
+        heights = _heights(one.ranks[attack][:, column], one.draws)
+        axis.stairs(heights, edges, color=color, linewidth=1.2)
     axis.set_xticks([0, 1], ["0", "1"])
     axis.set_yticks([])
     axis.set_ylim(0, 1.1 * axis.dataLim.ymax)
@@ -125,10 +131,28 @@ def _panel(axis: Axes, one: Ranks, column: int, attack: str | None, color: str) 
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _shares(ranks: np.ndarray, draws: int) -> np.ndarray:
-    """Return the share of ranks in each of `BINS` bins of (rank + 1/2) / (draws + 1)."""
-    counts, _ = np.histogram((ranks + 0.5) / (draws + 1), bins=BINS, range=(0, 1))
-    return counts / max(len(ranks), 1)
+def bins(draws: int) -> int:
+    """Return the divisor of draws + 1 that is closest to `BINS`, the larger of two.
+
+    Where none lies in 5, ..., 20 (draws + 1 may be prime) it is `BINS`.
+    """
+    near = [n for n in range(_FEWEST_BINS, _MOST_BINS + 1) if (draws + 1) % n == 0]
+    return min(near, key=lambda n: (abs(n - BINS), -n), default=BINS)
+
+
+def _expected(draws: int) -> np.ndarray:
+    """Return the share of uniform ranks in every bin of (rank + 1/2) / (draws + 1)."""
+    return _counts(np.arange(draws + 1), draws) / (draws + 1)
+
+
+def _heights(ranks: np.ndarray, draws: int) -> np.ndarray:
+    """Return the share of ranks per bin over its expectation: 1 for every calibrated bar."""
+    return _counts(ranks, draws) / max(len(ranks), 1) / _expected(draws)
+
+
+def _counts(ranks: np.ndarray, draws: int) -> np.ndarray:
+    counts, _ = np.histogram((ranks + 0.5) / (draws + 1), bins=bins(draws), range=(0, 1))
+    return counts
 
 
 def _chosen(ranks: Sequence[Ranks]) -> list[int]:
@@ -136,7 +160,7 @@ def _chosen(ranks: Sequence[Ranks]) -> list[int]:
     count = len(ranks[0].parameters)
     distance = [
         max(
-            float(np.abs(_shares(one.ranks["clean"][:, column], one.draws) - 1 / BINS).sum())
+            float(np.abs(_heights(one.ranks["clean"][:, column], one.draws) - 1).mean())
             for one in ranks
         )
         for column in range(count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from certibayes.columns import BALL_KEYS, MODEL_KEYS
@@ -11,9 +12,13 @@ from certibayes.metrics.intervals.clopper_pearson import (
 )
 
 ALPHA = 0.05
-BALL = (*BALL_KEYS, "clip")
+TIE_DIGITS = 6
+"""Levels that agree to so many digits are equal: the total variation of strong attacks is 1."""
+BALL = (*BALL_KEYS, "clip", "mask")
 _SHARES = ("certified_share", "refuted_share", "unknown_share")
 _TERMS = ("tau", "confidence", "draws", "interval")
+_HEADLINE = ("posterior_shift", "decision")
+"""Kinds of certificates whose bound is the level; others have columns of their own."""
 _FROM_CLEAN = (
     *("nll", "nll_exact", "c2st", "reference_c2st", "reference_observations"),
     *("train_steps", "train_seconds"),
@@ -29,7 +34,9 @@ _NUMBERS = (
     "exact",
     *_SHARES,
     "forward_kl",
+    "forward_kl_se",
     "reverse_kl",
+    "reverse_kl_se",
     "kl_certified",
     "kl_estimate",
     "coverage_attacked",
@@ -56,7 +63,9 @@ COLUMNS = (
     "exact",
     *_SHARES,
     "forward_kl",
+    "forward_kl_se",
     "reverse_kl",
+    "reverse_kl_se",
     "kl_certified",
     "kl_estimate",
     "coverage_clean",
@@ -69,20 +78,23 @@ COLUMNS = (
 
 
 def levels(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per model and ball (norm, unit, epsilon, clip), in the summary's order.
+    """Return one row per model and ball (norm, unit, epsilon, clip, mask), in the summary's order.
 
     The level is the accuracy for classifiers and the median total variation
-    TV(q(. | x), q(. | x')) for posteriors. Among several attacks of one ball the worst counts,
-    a certificate has a ball of its own. `attacked` leaves noise out. A model without attacks and
+    TV(q(. | x), q(. | x')) for posteriors. Among several attacks of one ball the worst counts, of
+    equal ones that with the larger KL divergence; `forward_kl` (KL(q(. | x) || q(. | x'))) and
+    `reverse_kl` (KL(q(. | x') || q(. | x))) are each the largest median over the attacks. A
+    certificate has a ball of its own. `attacked` leaves noise out. A model without attacks and
     certificates has one row without ball. `_low` and `_high` are the 15 % and 85 % quantiles over
     observations for posteriors and the two-sided 95 % interval of Clopper and Pearson (1934) for
     the certified accuracy on the population that the observations were drawn from.
 
     Returns:
-        Columns: the model's keys, `form`, norm, unit, epsilon, clip, `clean`, `noise`, `attacked`,
-        `attacked_low`, `attacked_high`, `certified`, `certified_low`, `certified_high`, `exact`
-        (the exact posterior's own worst shift), shares of verdicts, KL divergences, coverage and
-        ECE before and after, and what the certificate states.
+        Columns: the model's keys, `form`, norm, unit, epsilon, clip, mask, `clean`, `noise`,
+        `attacked`, `attacked_low`, `attacked_high`, `certified`, `certified_low`, `certified_high`,
+        `exact` (the exact posterior's own worst shift, from the attack or else the certificate),
+        shares of verdicts, KL divergences with their Monte Carlo standard errors, coverage and ECE
+        before and after, and what the certificate states.
     """
     rows = [
         row
@@ -113,18 +125,19 @@ def _model_rows(model: pd.DataFrame) -> list[dict[str, object]]:
 def _ball(rows: pd.DataFrame, classifies: bool) -> dict[str, object]:
     level = "accuracy" if classifies else "total_variation_median"
     noise = _worst(rows[(rows["stage"] == "attack") & (rows["kind"] == "noise")], level)
-    attacked = _worst(rows[(rows["stage"] == "attack") & (rows["kind"] != "noise")], level)
-    certified = _only(rows[rows["stage"] == "certify"])
+    attacks = rows[(rows["stage"] == "attack") & (rows["kind"] != "noise")]
+    attacked = _worst(attacks, level)
+    certified = _only(rows[(rows["stage"] == "certify") & rows["kind"].isin(_HEADLINE)])
     found = {
         "noise": noise.get(level),
         "attacked": attacked.get(level),
         "attacked_low": attacked.get("total_variation_low"),
         "attacked_high": attacked.get("total_variation_high"),
         "certified": certified.get(level),
-        "exact": attacked.get("exact_total_variation"),
+        "exact": _first_given(attacked, certified, "exact_total_variation"),
         "attack": attacked.get("method"),
-        "forward_kl": attacked.get("forward_kl_median"),
-        "reverse_kl": attacked.get("reverse_kl_median"),
+        **_largest(attacks, "forward_kl"),
+        **_largest(attacks, "reverse_kl"),
         "kl_certified": certified.get("kl_certified_median"),
         "kl_estimate": certified.get("kl_estimate_median"),
         "coverage_attacked": attacked.get("coverage_90"),
@@ -146,8 +159,34 @@ def _range(certified: pd.Series, classifies: bool) -> tuple[object, object]:
     )
 
 
+def _first_given(first: pd.Series, second: pd.Series, column: str) -> object:
+    value = first.get(column)
+    return second.get(column) if pd.isna(value) else value
+
+
+def _largest(attacks: pd.DataFrame, divergence: str) -> dict[str, object]:
+    """Return the largest median over the attacks and that attack's Monte Carlo standard error."""
+    known = attacks.dropna(subset=f"{divergence}_median")
+    if known.empty:
+        return {divergence: None}
+    row = known.sort_values(f"{divergence}_median", ascending=False, kind="stable").iloc[0]
+    error = row.get(f"{divergence}_se")
+    return {divergence: row[f"{divergence}_median"], f"{divergence}_se": error}
+
+
 def _worst(rows: pd.DataFrame, level: str) -> pd.Series:
-    return _pick(rows, level, largest=level != "accuracy")
+    if rows.empty:
+        return pd.Series(dtype=object)
+    sign = -1 if level == "accuracy" else 1
+    order = pd.DataFrame({"level": sign * rows[level], "kl": largest_kl(rows)})
+    first = order.assign(level=order["level"].round(TIE_DIGITS)).reset_index(drop=True)
+    place = first.sort_values(["level", "kl"], ascending=False, kind="stable").index[0]
+    return rows.iloc[place]
+
+
+def largest_kl(rows: pd.DataFrame) -> pd.Series:
+    """Return the larger of the two median KL divergences per row; -inf where there is none."""
+    return rows[["forward_kl_median", "reverse_kl_median"]].max(axis=1).fillna(-np.inf)
 
 
 def _only(rows: pd.DataFrame) -> pd.Series:
@@ -155,9 +194,3 @@ def _only(rows: pd.DataFrame) -> pd.Series:
     if len(rows) > 1:
         raise ValueError(f"certificates of one ball: got {list(rows['method'])}; allowed: one")
     return pd.Series(dtype=object) if rows.empty else rows.iloc[0]
-
-
-def _pick(rows: pd.DataFrame, level: str, largest: bool) -> pd.Series:
-    if rows.empty:
-        return pd.Series(dtype=object)
-    return rows.sort_values(level, ascending=not largest, kind="stable").iloc[0]

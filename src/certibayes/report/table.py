@@ -13,11 +13,12 @@ from typing import Any
 import pandas as pd
 
 from certibayes.io import atomic
+from certibayes.report.exact_table import exact_parts
 from certibayes.report.levels import levels
 from certibayes.report.seeds import over_seeds
 
 WIDTH = 120
-_GROUP = ["task", "budget", "norm", "unit", "clip"]
+_GROUP = ["task", "budget", "norm", "unit", "clip", "mask"]
 _MODEL = ["model", "defense", "seed"]
 _HEADLINES = (
     *("nll", "accuracy", "ece", "coverage_area", "coverage_90"),
@@ -53,7 +54,7 @@ def write_html(summary: pd.DataFrame, path: Path) -> None:
     """Write the table with every column as one self-contained HTML page.
 
     Where models have several seeds, a second part gives mean, standard deviation and range over
-    them.
+    them. For tasks with an exact posterior a part compares it under attack with the network.
     """
     table = levels(summary)
     parts = [
@@ -66,7 +67,7 @@ def write_html(summary: pd.DataFrame, path: Path) -> None:
         for _, group in table.groupby(_GROUP, sort=False, dropna=False)
     ]
     style = files("certibayes.report").joinpath("table.css").read_text()
-    body = "\n".join([*parts, *_over_seeds(summary)])
+    body = "\n".join([*parts, *exact_parts(summary), *_over_seeds(summary)])
     page = (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>Summary</title>"
         f"<style>{style}</style></head>\n<body>\n<h1>Summary</h1>\n{body}\n</body></html>\n"
@@ -105,8 +106,9 @@ def _title(group: pd.DataFrame) -> str:
     title = f"{first['task']}, budget {first['budget']}: {level}, {size}"
     if not _given(first["norm"]):
         return title
-    clip = f", clip {first['clip']}" if _given(first["clip"]) else ""
-    return f"{title}, ball {first['norm']}, {first['unit']}{clip}"
+    ball = [f"clip {first['clip']}"] if _given(first["clip"]) else []
+    ball += [f"features {first['mask']}"] if _given(first["mask"]) else []
+    return ", ".join([f"{title}, ball {first['norm']}, {first['unit']}", *ball])
 
 
 def _terms(group: pd.DataFrame) -> str:

@@ -12,7 +12,10 @@ from certibayes.config.sweeps import Sweep, curves_of, value_at
 from certibayes.report.pareto import non_dominated
 from certibayes.report.seeds import KEYS, over_seeds
 
-POSTERIOR = ("forward_kl_median", "reverse_kl_median", "total_variation_median")
+POSTERIOR = (
+    *("forward_kl_median", "reverse_kl_median", "total_variation_median"),
+    *("forward_kl_mean", "reverse_kl_mean"),
+)
 CLASSIFIER = "accuracy"
 WORST = "(worst)"
 """Method of the rows that take the worst of all attacks of a ball, noise left out."""
@@ -34,7 +37,7 @@ _BANDS = tuple(f"{axis}{end}" for axis in AXES for end in ("", "_low", "_high"))
 COLUMNS = (
     *MODEL,
     *CONDITION,
-    *("curve", "defense", "parameter", "value"),
+    *("curve", "defense", "swept", "parameter", "value"),
     *_BANDS,
     *("fit_quantity", "seeds", "pareto", "pareto_coverage"),
 )
@@ -45,11 +48,13 @@ def tradeoff(
 ) -> pd.DataFrame:
     """Return every defense as a point, one row per attack or certificate, epsilon and quantity.
 
-    `robustness` is a median divergence under attack, the certified median total variation on rows
-    of a certificate, or the attacked or certified accuracy of a classifier; `fit` is the NLL of
+    `robustness` is what `quantity` states: under attack a median or mean of a divergence over
+    observations (forward: KL(q(. | x) || q(. | x')), reverse: KL(q(. | x') || q(. | x))), the
+    certified median total variation on rows of a certificate, or the attacked or certified accuracy
+    of a classifier; `fit` is the NLL of
     clean observations (posteriors, lower is better) or their accuracy (classifiers). Both are means
     over seeds, `_low` and `_high` the smallest and largest. Beside every attack, the method `WORST`
-    has the worst of all. `pareto` marks the points that no other
+    has the worst of all, of every quantity for itself. `pareto` marks the points that no other
     defense of the same task, budget, model, method, epsilon and quantity dominates on the axes
     robustness and fit, `pareto_coverage` those on robustness and coverage area (the integral of
     |coverage - level| at clean observations).
@@ -88,7 +93,8 @@ def _worst(summary: pd.DataFrame) -> pd.DataFrame:
     """Return a row per model, seed and ball with the worst of every quantity over its attacks."""
     attacks = summary[(summary["stage"] == "attack") & (summary["kind"] != "noise")]
     by = [*KEYS, "seed", "norm", "unit", "epsilon", "clip", "mask"]
-    worst = dict.fromkeys(POSTERIOR, "max") | {CLASSIFIER: "min"}
+    known = [name for name in POSTERIOR if name in attacks]
+    worst = dict.fromkeys(known, "max") | {CLASSIFIER: "min"}
     table = attacks.groupby(by, sort=False, dropna=False).agg(worst).reset_index()
     return table.assign(stage="attack", method=WORST)
 
@@ -124,11 +130,11 @@ def _with_curves(
         for curve in curves:
             sweep = sweeps[curve]
             value = sweep.names.get(defense, value_at(spec, sweep.parameter))
-            rows.append(
-                {"curve": curve, "defense": defense, "parameter": sweep.parameter, "value": value}
-            )
-    about = pd.DataFrame(rows, columns=["curve", "defense", "parameter", "value"])
+            point = {"curve": curve, "defense": defense, "swept": sweep.defense}
+            rows.append(point | {"parameter": sweep.parameter, "value": value})
+    about = pd.DataFrame(rows, columns=["curve", "defense", "swept", "parameter", "value"])
     found = points.merge(about, on="defense", how="left")
+    found["curve"] = found["curve"].fillna(found["defense"])
     first = [*MODEL, *CONDITION]
     order = found.groupby(first, sort=False, dropna=False).ngroup()
     undefended = found["defense"] != "none"

@@ -21,8 +21,6 @@ from certibayes.stages.attack_subject import Subject, undefended
 
 TABLE = "adaptive.csv"
 ARRAYS = "adaptive.npz"
-BEATEN_ABOVE = 1.1
-"""Ratio of median gains above which a check speaks against the attack."""
 TRANSFER = "transfer"
 COLUMNS = (
     "check",
@@ -105,12 +103,12 @@ def _compare(
                 "epsilon": epsilon,
                 "observations": len(x),
                 "draws": stated.report_draws,
-                "main_median": float(main_value.nanmedian()),
-                "check_median": float(value.nanmedian()),
+                "main_median": float(main_value.nanquantile(0.5)),
+                "check_median": float(value.nanquantile(0.5)),
                 "main_gain": gain.main,
                 "check_gain": gain.check,
                 "ratio": gain.ratio,
-                "beats": gain.ratio > BEATEN_ABOVE,
+                "beats": gain.beats,
             }
         )
     return rows, arrays

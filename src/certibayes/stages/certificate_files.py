@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from certibayes.certificates.base import CertificateResult, Verdict
+from certibayes.certificates.density_results import CoverageResult, LogDensityResult
 from certibayes.certificates.posterior_shift import PosteriorShiftResult
 from certibayes.config.certificates import Certificate
 from certibayes.config.jobs import EvaluateJob
@@ -19,16 +20,25 @@ from certibayes.metrics.standard_error import Estimate
 
 COMPARISON_THETA = "comparison_theta"
 COMPARISON_LOG_PROB = "comparison_log_prob"
+ANSWER = "answer/"
+"""Prefix of the ends of answers in certificate.npz."""
 
 
 @dataclass(frozen=True)
 class StoredCertificate:
-    """One certificate at one epsilon."""
+    """One certificate at one epsilon.
+
+    Attributes:
+        radius: largest certified epsilon of the grid, shape (n,); None where it is not stated.
+        answers: low and high ends of every answer, shape (n,) each.
+    """
 
     name: str
     spec: Certificate
     epsilon: float
     result: CertificateResult
+    radius: Tensor | None
+    answers: dict[str, Tensor]
 
     @property
     def key(self) -> str:
@@ -55,6 +65,14 @@ def to_arrays(result: CertificateResult) -> dict[str, np.ndarray]:
         }
         if result.kl_bound is not None:
             arrays["kl_bound"] = result.kl_bound.numpy()
+    if isinstance(result, LogDensityResult):
+        arrays |= {"least": result.least.numpy(), "most": result.most.numpy()}
+    if isinstance(result, CoverageResult):
+        arrays |= {
+            "shift": result.shift.numpy(),
+            "denser": result.denser.numpy(),
+            "comparison": result.comparison.numpy(),
+        }
     return arrays
 
 
@@ -72,14 +90,20 @@ def from_arrays(arrays: dict[str, np.ndarray]) -> CertificateResult:
         confidence=float(arrays["confidence"]),
         seconds=float(arrays["seconds"]),
     )
+    common = vars(result)
+    if "least" in tensors:
+        return LogDensityResult(**common, least=tensors["least"], most=tensors["most"])
+    if "shift" in tensors:
+        return CoverageResult(
+            **common,
+            shift=tensors["shift"],
+            denser=tensors["denser"],
+            comparison=tensors["comparison"],
+        )
     if "comparison" not in tensors:
         return result
     return PosteriorShiftResult(
-        upper=result.upper,
-        lower=result.lower,
-        verdict=result.verdict,
-        confidence=result.confidence,
-        seconds=result.seconds,
+        **common,
         mean=tensors["mean"],
         comparison=tensors["comparison"],
         comparison_kl=tensors["comparison_kl"],
@@ -92,13 +116,20 @@ def stored_certificates(job: EvaluateJob, layout: Layout, name: str) -> Iterator
     """Yield one certificate of a model at every epsilon."""
     arrays = load_arrays(layout.certify(job, name) / "certificate.npz")
     epsilons = arrays.pop("epsilons")
+    radius = arrays.pop("radius", None)
+    for key in (COMPARISON_THETA, COMPARISON_LOG_PROB):
+        arrays.pop(key, None)
     for row, epsilon in enumerate(epsilons.tolist()):
-        values = {
-            key: value[row]
-            for key, value in arrays.items()
-            if not key.startswith("comparison_") or key == "comparison_kl"
-        }
-        yield StoredCertificate(name, job.certificates[name], epsilon, from_arrays(values))
+        values = {key: value[row] for key, value in arrays.items()}
+        answers = {key: values.pop(key) for key in list(values) if key.startswith(ANSWER)}
+        yield StoredCertificate(
+            name,
+            job.certificates[name],
+            epsilon,
+            from_arrays(values),
+            None if radius is None else torch.from_numpy(radius),
+            {key.removeprefix(ANSWER): torch.from_numpy(end) for key, end in answers.items()},
+        )
 
 
 def comparison_draws(job: EvaluateJob, layout: Layout, name: str) -> tuple[Tensor, Tensor]:

@@ -12,21 +12,31 @@ import torch
 
 from certibayes import registry
 from certibayes.attempt import Attempt, attempt
+from certibayes.certificates.answers import answers
 from certibayes.certificates.base import Certificate
+from certibayes.certificates.coverage_draws import CoverageDraws
 from certibayes.certificates.monotone import require_monotone
 from certibayes.certificates.posterior_draws import PosteriorDraws
-from certibayes.config.certificates import PosteriorShift
+from certibayes.certificates.radius import (
+    certified_at_any_larger,
+    certified_radius,
+    least_over_larger,
+)
+from certibayes.config.certificates import Coverage, Decision, PosteriorShift
 from certibayes.config.jobs import CertifyJob
 from certibayes.io import load_arrays, save_arrays
 from certibayes.layout import Layout
 from certibayes.seeding import derive_seed
 from certibayes.stages.building import build_task, load_model
 from certibayes.stages.certificate_files import (
+    ANSWER,
     COMPARISON_LOG_PROB,
     COMPARISON_THETA,
     to_arrays,
 )
+from certibayes.stages.certified_rows import rows_of, targets_of
 from certibayes.stages.observations import ball_of, load_observations
+from certibayes.tasks.base import ThetaTask
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +44,7 @@ log = logging.getLogger(__name__)
 def run(job: CertifyJob, layout: Layout, code: str) -> None:
     """Write certificate.npz: epsilons (e,), every field of the results (e, n), comparison draws.
 
+    Where the radius is asked for, bounds and verdicts are those of the best larger radius.
     Finished epsilons are kept in the state folder, so adding one computes one.
     """
     folder = layout.certify(job, job.certificate)
@@ -54,8 +65,11 @@ def run(job: CertifyJob, layout: Layout, code: str) -> None:
             _finished(job, layout, run, certificate, prepared, epsilon) for epsilon in epsilons
         ]
         arrays = {name: np.stack([result[name] for result in found]) for name in found[0]}
-        if _bounds_grow(job):
+        if job.certificate_spec.bounds_grow:
             _require_monotone(arrays)
+        if _states_radius(job):
+            arrays |= _radius(arrays, epsilons)
+        arrays |= _answers(job, arrays, prepared)
         comparison = _comparison(job, run, prepared)
         save_arrays(
             folder / "certificate.npz", {"epsilons": np.array(epsilons)} | arrays | comparison
@@ -89,10 +103,40 @@ def _finished(
     return arrays
 
 
-def _bounds_grow(job: CertifyJob) -> bool:
-    """Tell whether the bounds are intervals; linear ones have slopes that depend on the radius."""
+def _states_radius(job: CertifyJob) -> bool:
     spec = job.certificate_spec
-    return not isinstance(spec, PosteriorShift) or spec.bounds == "interval"
+    return isinstance(spec, PosteriorShift | Decision) and spec.radius
+
+
+def _radius(arrays: dict[str, np.ndarray], epsilons: tuple[float, ...]) -> dict[str, np.ndarray]:
+    """Return bounds and verdicts at every radius from those at larger ones, and the radius (n,)."""
+    certified = torch.from_numpy(arrays["verdict"] == "certified")
+    at_any = certified_at_any_larger(certified)
+    return {
+        "upper": least_over_larger(torch.from_numpy(arrays["upper"])).numpy(),
+        "verdict": np.where(at_any.numpy(), "certified", "unknown"),
+        "radius": certified_radius(torch.tensor(epsilons, dtype=torch.float64), at_any).numpy(),
+    }
+
+
+def _answers(
+    job: CertifyJob, arrays: dict[str, np.ndarray], prepared: Callable[[], Any]
+) -> dict[str, np.ndarray]:
+    """Return low and high ends of every answer, each of shape (e, n)."""
+    spec = job.certificate_spec
+    if not isinstance(spec, PosteriorShift) or spec.answers is None:
+        return {}
+    task = build_task(job)
+    assert isinstance(task, ThetaTask)
+    found = [
+        answers(spec, prepared(), shift, task.theta_names)
+        for shift in torch.from_numpy(arrays["upper"])
+    ]
+    return {
+        f"{ANSWER}{label}_{end}": np.stack([getattr(one[label], end).numpy() for one in found])
+        for label in found[0]
+        for end in ("low", "high")
+    }
 
 
 def _require_monotone(arrays: dict[str, np.ndarray]) -> None:
@@ -113,8 +157,8 @@ def _prepare(job: CertifyJob, layout: Layout, certificate: Certificate[Any, Any]
     observations = load_observations(layout, job, job.observations)
     return certificate.prepare(
         load_model(job, layout, task).double(),
-        observations.x,
-        observations.target if task.spec.form == "classification" else None,
+        rows_of(job.certificate_spec, observations.x, observations.tests),
+        targets_of(job.certificate_spec, observations),
         seed=derive_seed(job.study_seed, job.task, job.seed, "certify"),
     )
 
@@ -122,13 +166,14 @@ def _prepare(job: CertifyJob, layout: Layout, certificate: Certificate[Any, Any]
 def _comparison(
     job: CertifyJob, run: Attempt, prepared: Callable[[], Any]
 ) -> dict[str, np.ndarray]:
-    """Return the draws on which attacks are compared with the bound; none for decisions."""
+    """Return the draws on which attacks are compared with the bound; none without draws."""
     spec = job.certificate_spec
-    if not isinstance(spec, PosteriorShift):
+    if not isinstance(spec, PosteriorShift | Coverage):
         return {}
     path = run.state / "comparison.npz"
     if not path.exists():
-        draws: PosteriorDraws = prepared()
+        whole: PosteriorDraws | CoverageDraws = prepared()
+        draws = whole.draws if isinstance(whole, CoverageDraws) else whole
         first = slice(spec.comparison_draws)
         save_arrays(
             path,
@@ -141,6 +186,9 @@ def _comparison(
 
 
 def _without_epsilons(job: CertifyJob) -> CertifyJob:
+    """Return what decides the result at one radius: the whole grid where it shares a confidence."""
+    if _states_radius(job):
+        return job
     grid = job.certificate_spec.perturbation.without_epsilons()
     spec = job.certificate_spec.model_copy(update={"perturbation": grid})
     return job.model_copy(update={"certificate_spec": spec})

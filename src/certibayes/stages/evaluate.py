@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -92,13 +93,13 @@ def _metrics(table: pd.DataFrame) -> dict[str, float]:
             else (f"{row['stage']}/{row['method']}/{row['epsilon']:g}")
         )
         for name, value in row.items():
-            if name not in _IDENTIFYING and isinstance(value, float | int) and pd.notna(value):
+            if name not in _IDENTIFYING and isinstance(value, float | int) and math.isfinite(value):
                 metrics[f"{place}/{name}"] = float(value)
     return metrics
 
 
 _IDENTIFYING = (
     *("budget", "seed", "epsilon", "observations", "features", "inactive_features"),
-    *("tau", "confidence", "draws", "nll_pairs"),
+    *("tau", "drop", "level", "simultaneous", "confidence", "draws", "nll_pairs"),
     *("reference_observations", "reference_draws", "predictive_simulations"),
 )

@@ -117,6 +117,7 @@ def _add_certificate(
             "certified": result.certified,
             "refuted": result.refuted,
             "unknown": unknown,
+            **({} if certificate.radius is None else {"radius": certificate.radius}),
         },
     )
     certified = float(result.certified.double().mean())
@@ -131,6 +132,7 @@ def _add_certificate(
         certified_share=certified,
         refuted_share=float(result.refuted.double().mean()),
         unknown_share=float(unknown.double().mean()),
+        radius_median=None if certificate.radius is None else float(certificate.radius.median()),
         confidence=result.confidence,
         interval="deterministic",
         seconds=result.seconds,

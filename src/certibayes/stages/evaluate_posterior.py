@@ -16,6 +16,7 @@ from certibayes.metrics.total_variation import total_variation_estimate
 from certibayes.stages.attack_files import StoredAttack, stored_attacks
 from certibayes.stages.data import load_reference
 from certibayes.stages.evaluate_calibration import add_calibration
+from certibayes.stages.evaluate_density import add_density_certificates
 from certibayes.stages.evaluate_exact import exact_columns
 from certibayes.stages.evaluate_objective import objective_columns
 from certibayes.stages.evaluate_observed import add_observed
@@ -28,6 +29,7 @@ from certibayes.stages.findings import (
     Findings,
     Value,
     attack_columns,
+    means,
     quantiles,
 )
 from certibayes.tasks.base import Task, ThetaTask
@@ -60,6 +62,7 @@ def evaluate_posterior(job: EvaluateJob, layout: Layout, task: Task, model: nn.M
     for attack in attacks:
         _add_attack(findings, subject, predictive, attack)
     add_certificates(findings, job, layout, task, model, attacks)
+    add_density_certificates(findings, subject, attacks)
     add_observed(findings, job, layout, task, model, attacks)
     return findings
 
@@ -133,8 +136,15 @@ def _add_attack(
         **quantiles("reverse_kl", divergences["reverse_kl"].mean),
         **quantiles("total_variation", variation.mean),
         **quantiles("mmd", discrepancy.mean),
+        **means("forward_kl", divergences["forward_kl"]),
+        **means("reverse_kl", divergences["reverse_kl"]),
+        mmd_se=float(discrepancy.standard_error.median()),
         exact_total_variation=exact_shift(
-            job, subject.layout, subject.task, attack.spec.perturbation.at(attack.epsilon)
+            job,
+            subject.layout,
+            subject.task,
+            attack.spec.perturbation.at(attack.epsilon),
+            attack.spec.mask,
         ),
         draws=job.evaluation.report_draws,
     )

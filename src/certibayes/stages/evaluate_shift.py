@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from certibayes.attacks.masks import masked
 from certibayes.certificates.posterior_shift import PosteriorShift, PosteriorShiftResult
 from certibayes.config.certificates import Certificate as CertificateSpec
 from certibayes.config.certificates import PosteriorShift as PosteriorShiftSpec
@@ -30,10 +31,14 @@ from certibayes.tasks.base import ThetaTask
 
 
 def exact_shift(
-    job: EvaluateJob, layout: Layout, task: ThetaTask, at: PerturbationAt
+    job: EvaluateJob,
+    layout: Layout,
+    task: ThetaTask,
+    at: PerturbationAt,
+    mask: tuple[int, ...] | None = None,
 ) -> float | None:
     """Return the exact posterior's own worst total variation over the ball, where it is known."""
-    ball = ball_of(layout, job, task, at)
+    ball = masked(ball_of(layout, job, task, at), mask, "mask")
     if ball.clip is not None:
         return None
     shift = task.worst_case_shift(ball)
@@ -48,13 +53,15 @@ def add_certificates(
     model: Estimator,
     attacks: list[StoredAttack],
 ) -> None:
-    """Add every certificate of the model after every attack whose points lie in its ball."""
-    for name in job.certificates:
+    """Add every certified shift of the model after every attack whose points lie in its ball."""
+    for name, stated in job.certificates.items():
+        if not isinstance(stated, PosteriorShiftSpec):
+            continue
         theta, log_prob = comparison_draws(job, layout, name)
         attacked = {
             attack.key: model(attack.x).log_prob(theta)
             for attack in attacks
-            if _same_ball(attack, job.certificates[name])
+            if _same_ball(attack, stated)
         }
         for attack in attacks:
             if attack.key in attacked:
@@ -111,6 +118,8 @@ def _add_certificate(
             "unknown": unknown,
             "common_total_variation": result.comparison[tests],
             "common_forward_kl": result.comparison_kl[tests],
+            **{label: end[tests] for label, end in stored.answers.items()},
+            **({} if stored.radius is None else {"radius": stored.radius[tests]}),
         },
     )
     if len(result.upper) > len(upper):
@@ -119,6 +128,10 @@ def _add_certificate(
         findings.posterior[f"{stored.key}/verdict"] = np.array(
             [str(verdict) for verdict in result.verdict[real:]]
         )
+        for label, end in stored.answers.items():
+            findings.posterior[f"{stored.key}/{label}"] = end[real:].numpy()
+        if stored.radius is not None:
+            findings.posterior[f"{stored.key}/radius"] = stored.radius[real:].numpy()
     kl_bound = result.kl_bound
     findings.add_row(
         job,
@@ -135,6 +148,8 @@ def _add_certificate(
         refuted_share=float(refuted.double().mean()),
         unknown_share=float(unknown.double().mean()),
         tau=spec.tau,
+        radius_median=None if stored.radius is None else _median(stored.radius[tests]),
+        simultaneous=spec.statements(len(result.upper)) if spec.stated_draws else None,
         confidence=result.confidence,
         draws=spec.stated_draws,
         interval=spec.stated_interval,

@@ -13,6 +13,7 @@ from certibayes.columns import COLUMNS, COVERAGE_COLUMNS, PARAMETER_COLUMNS
 from certibayes.config.attacks import Attack
 from certibayes.config.jobs import EvaluateJob
 from certibayes.config.threat import PerturbationGrid
+from certibayes.metrics.standard_error import Estimate
 
 Value = str | int | float | None
 
@@ -124,6 +125,14 @@ def quantiles(name: str, values: Tensor) -> dict[str, Value]:
     method: Literal["linear", "higher"] = "higher" if np.isinf(array).any() else "linear"
     low, median, high = np.quantile(array, [0.15, 0.5, 0.85], method=method)
     return {f"{name}_median": float(median), f"{name}_low": float(low), f"{name}_high": float(high)}
+
+
+def means(name: str, found: Estimate) -> dict[str, Value]:
+    """Return the mean over observations and the median Monte Carlo standard error of one."""
+    return {
+        f"{name}_mean": float(found.mean.mean()),
+        f"{name}_se": float(found.standard_error.median()),
+    }
 
 
 def _require_known(columns: dict[str, Value], allowed: tuple[str, ...]) -> None:

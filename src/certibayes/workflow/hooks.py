@@ -10,7 +10,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from certibayes.locking import HOLDER_VARIABLE, StudyLock, StudyLockedError
-from certibayes.workflow.plan import Plan
+from certibayes.workflow.plan import DEVICE_VARIABLE, Plan
 
 ECHO = "study.json"
 
@@ -30,9 +30,22 @@ def begin(plan: Plan, study_file: Path) -> None:
             StudyLock(folder).acquire()
         except StudyLockedError as error:
             raise WorkflowError(str(error)) from None
+    _require_device()
     (folder / ECHO).write_text(plan.study.model_dump_json(indent=2) + "\n")
     if _sync(plan, study_file, "--prepare") != 0:
         raise WorkflowError("tracking could not be prepared; nothing was run")
+
+
+def _require_device() -> None:
+    """Ask for a GPU that the study insists on before hours of simulation; torch stays out here."""
+    if os.environ.get(DEVICE_VARIABLE) != "cuda":
+        return
+    question = "from certibayes.device import chosen_device; chosen_device()"
+    answer = subprocess.run(
+        [sys.executable, "-c", question], capture_output=True, text=True, check=False
+    )
+    if answer.returncode != 0:
+        raise WorkflowError(answer.stderr.strip().splitlines()[-1])
 
 
 def finish(plan: Plan, study_file: Path, status: str) -> None:

@@ -27,6 +27,7 @@ from certibayes.digest import code_digest
 from certibayes.layout import DECODER, MODEL, REFERENCE, SHARD, Layout
 
 TRACKING_VARIABLE = "CERTIBAYES_TRACKING"
+DEVICE_VARIABLE = "CERTIBAYES_DEVICE"
 TRANSFER = "transfer"
 TRACKING_OUT: Any = {"tracking": True, "models": {"__all__": {"tracking"}}}
 

@@ -12,12 +12,11 @@ from snakemake.exceptions import WorkflowError
 
 from certibayes.config import ConfigError, load
 from certibayes.config.parts import PART_VARIABLE, part_of
-from certibayes.workflow.plan import TRACKING_VARIABLE, Plan
+from certibayes.workflow.plan import DEVICE_VARIABLE, TRACKING_VARIABLE, Plan
 
 DEFAULT = "config.yaml"
 SOURCE_VARIABLE = "CERTIBAYES_SOURCE"
 DATA_VARIABLE = "CERTIBAYES_DATA"
-DEVICE_VARIABLE = "CERTIBAYES_DEVICE"
 
 
 def prepare_environment(basedir: str | Path) -> None:

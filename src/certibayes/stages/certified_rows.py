@@ -1,0 +1,47 @@
+"""The observations and targets that a certificate speaks of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from certibayes.config.certificates import Certificate, Coverage, Decision, LogDensity
+from certibayes.config.errors import ConfigError
+from certibayes.stages.observations import Observations
+
+
+def rows_of(spec: Certificate, x: Tensor, tests: int) -> Tensor:
+    """Return the rows of x that a certificate speaks of; x holds test rows, then real ones.
+
+    `coverage` needs true thetas and leaves real observations out; `log_density` repeats each of
+    them for every stated theta.
+
+    Args:
+        spec: the certificate.
+        x: shape (n + m, x_dim).
+        tests: n.
+    """
+    if isinstance(spec, Coverage):
+        return x[:tests]
+    if isinstance(spec, LogDensity):
+        return torch.cat([x[:tests], x[tests:].repeat_interleave(len(spec.thetas), 0)])
+    return x
+
+
+def targets_of(spec: Certificate, observations: Observations) -> Tensor | None:
+    """Return labels or thetas of the rows of `rows_of`; None where there is nothing to pair.
+
+    Raises:
+        ConfigError: if a stated theta has not as many entries as the task has parameters.
+    """
+    target = observations.target
+    if isinstance(spec, Decision | Coverage):
+        return target
+    if not isinstance(spec, LogDensity):
+        return None
+    wrong = [list(theta) for theta in spec.thetas if len(theta) != target.shape[1]]
+    if wrong:
+        raise ConfigError(f"thetas: got {wrong[0]}; allowed: {target.shape[1]} numbers each")
+    stated = target.new_tensor(spec.thetas).view(len(spec.thetas), target.shape[1])
+    real = len(observations.x) - observations.tests
+    return torch.cat([target, stated.repeat(real, 1)])
