@@ -27,7 +27,7 @@ def chosen_device() -> torch.device:
     available = torch.cuda.is_available()
     if named == "cuda" and not available:
         raise ConfigError(
-            f"device or {DEVICE_VARIABLE}: got 'cuda', but torch {torch.__version__} finds no such device; "
-            "allowed here: auto, cpu"
+            f"device or {DEVICE_VARIABLE}: got 'cuda', but torch {torch.__version__} finds no such "
+            "device; allowed here: auto, cpu"
         )
     return torch.device("cuda" if available and named != "cpu" else "cpu")

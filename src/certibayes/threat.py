@@ -9,9 +9,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from certibayes.outside_clip import OutsideClipError
-
 from certibayes import l1_ball
+from certibayes.outside_clip import OutsideClipError
 
 Norm = Literal["l1", "l2", "linf"]
 Unit = Literal["raw", "feature_std", "within_std"]
