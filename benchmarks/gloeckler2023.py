@@ -38,7 +38,8 @@ REDUCED = """## What was reduced, and what differs
   adversarial training, TRADES and noise begin at the undefended model and train {retrain} more
   epochs, where the publication began anew. With a norm of 75 the penalty on `sir` ran away.
 - The Fisher penalty draws one theta (published: 5); adversarial training and TRADES take 7 steps
-  of 0.3 (published: 20 of 0.1) and TRADES searches with the divergence that it penalizes. docs/defense_cost.md compares both forms.
+  of 0.3 (published: 20 of 0.1) and TRADES searches with the divergence that it penalizes.
+  docs/defense_cost.md compares both forms.
 - The attack is the published one (200 steps of a tenth of the radius, 5 draws, one start, last
   iterate), on {observations} observations (1,000 at 10,000 simulations), not 10,000, and
   divergences are taken
