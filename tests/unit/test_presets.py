@@ -2,6 +2,7 @@ import jsonschema
 import pytest
 import yaml
 from pydantic import TypeAdapter, ValidationError
+from test_config import refused
 
 from certibayes.config import ConfigError, json_schema, load
 from certibayes.config.defenses import AnyDefense
@@ -174,3 +175,9 @@ def test_editors_accept_a_preset_in_place_of_what_it_states():
     bare = {**STUDY, "defenses": {"fim": {"kind": "fisher"}}}
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(bare, schema)
+
+
+def test_a_key_missing_in_what_a_preset_states_is_named_with_its_path(tmp_path):
+    study = {"preset": "gloeckler2023", "kind": "trades"}
+    message = refused(tmp_path, ("defenses", "searched"), study)
+    assert message.startswith("defenses.searched.perturbation.epsilon: got nothing")

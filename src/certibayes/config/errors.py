@@ -107,13 +107,18 @@ def _allowed(finding: Any) -> str:
 def _path(location: list[Any], data: Any, *, keep_last: bool, whole: bool) -> list[Any]:
     """Drop what pydantic adds to a location (union tags): keep what the file says.
 
-    A tag may be the name of a key too (`file`), but what lies under that key has no parts.
+    A tag may be the name of a key too (`file`), but what lies under that key has no parts. A preset
+    may state the mapping in which a key is missing.
     `keep_last` is for a missing key, which the file does not say, `whole` for a finding about a
     mapping.
     """
     path = []
     for position, part in enumerate(location):
         last = position == len(location) - 1
+        if keep_last and isinstance(data, dict) and _filled_in(data, part):
+            path.append(part)
+            data = {}
+            continue
         inner = (whole and not keep_last) or not last
         if inner and isinstance(data, dict) and not isinstance(data.get(part), dict | list):
             continue
@@ -124,6 +129,10 @@ def _path(location: list[Any], data: Any, *, keep_last: bool, whole: bool) -> li
             path.append(part)
             data = data[part]
     return path
+
+
+def _filled_in(data: dict[str, Any], part: Any) -> bool:
+    return "preset" in data and part not in data and part != data.get("kind")
 
 
 def _known_keys(root: type[BaseModel], location: list[Any]) -> list[str]:
