@@ -103,7 +103,15 @@ BUILDERS = {
 }
 
 
-@pytest.fixture(params=BUILDERS)
+LINEAR_SPLINES = ("posterior_shift-nsf-crown", "posterior_shift-nsf-crown_ibp")
+"""Dozens of backward passes per draw: with the slow tests."""
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[pytest.mark.slow] * (name in LINEAR_SPLINES)) for name in BUILDERS
+    ]
+)
 def case(request):
     return BUILDERS[request.param]()
 
