@@ -42,8 +42,7 @@ REDUCED = """## What was reduced, and what differs
   docs/defense_cost.md compares both forms.
 - The attack is the published one (200 steps of a tenth of the radius, 5 draws, one start, last
   iterate), on {observations} observations (1,000 at 10,000 simulations), not 10,000, and
-  divergences are taken
-  over 256 fresh draws, as published.
+  divergences are taken over 256 fresh draws, as published.
 - Weights of the penalty are in the publication's unit, raw x (`unit: raw`).
 - Masked autoregressive networks are those of nflows with ReLU, residual blocks off, features
   reversed between transforms; the publication used Pyro's with random orders. Scales are softplus
