@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
-from certibayes.attacks.base import ConditionalModel, Objective, PreparedObjective, Target
-from certibayes.attacks.targets import require_values
+from certibayes.attacks.base import ConditionalModel
+from certibayes.attacks.log_density import THETAS, LogDensity
 
 CANDIDATES = 100
 
 
-class TowardTheta(Objective):
+class TowardTheta(LogDensity):
     """log q(theta_t | x'), theta_t the least plausible of 100 thetas of the prior; nats.
 
     theta_t minimises log q(theta | x) over the candidates ("theta_bad" of Gloeckler et al., 2023);
     it stays the same at every step and radius. No draw is used.
     """
+
+    NAME = "toward_theta"
+    VALUES = THETAS
+    SIGN = 1
 
     def aim(
         self,
@@ -47,18 +50,3 @@ class TowardTheta(Objective):
                 f"{int(lost.nonzero()[0])}; allowed: at least one"
             )
         return chosen[torch.where(usable, log_prob, torch.inf).argmin(0)]
-
-    def prepare(
-        self,
-        clean: Distribution,
-        target: Target,
-        draws: int,
-        generator: torch.Generator,
-    ) -> PreparedObjective:
-        """Fix the thetas; see `Objective.prepare`.
-
-        Raises:
-            ValueError: if the target holds no values.
-        """
-        theta = require_values(target, "toward_theta", "thetas, shape (batch, theta_dim)")
-        return lambda attacked: attacked.log_prob(theta)
