@@ -14,6 +14,8 @@ from gloeckler2023_results import Results
 from gloeckler2023_targets import targets
 
 from certibayes.config import load
+from certibayes.config.defenses import Adversarial, Fisher
+from certibayes.config.jobs import model_jobs
 
 STUDY = Path("studies/gloeckler2023.yaml")
 PUBLISHED = Path("benchmarks/published/gloeckler2023.json")
@@ -34,15 +36,15 @@ mean (lowest to highest). A dash: not run here, or not published."""
 REDUCED = """## What was reduced, and what differs
 
 - {epochs} epochs of batches of {batch} with a cosine schedule and gradients clipped to a norm of
-  {clip:g}, where the publication trained up to 300 epochs with early stopping and clipped to 75;
-  adversarial training, TRADES and noise begin at the undefended model and train {retrain} more
-  epochs, where the publication began anew. With a norm of 75 the penalty on `sir` ran away.
-- The Fisher penalty draws one theta (published: 5); adversarial training and TRADES take 7 steps
-  of 0.3 (published: 20 of 0.1) and TRADES searches with the divergence that it penalizes.
-  docs/defense_cost.md compares both forms.
+  {clip:g}, where the publication trained up to 300 epochs with early stopping and clipped to 75.
+  Defenses begin at the undefended model and train {penalized} (Fisher penalty) or {retrain} more
+  epochs, where the publication began anew.
+- Draws of theta for the Fisher penalty: {draws} (published: 5). Adversarial training and TRADES
+  take {steps} steps of {step_size:g} (published: 20 of 0.1) and TRADES searches with the divergence
+  that it penalizes. docs/defense_cost.md compares both forms.
 - The attack is the published one (200 steps of a tenth of the radius, 5 draws, one start, last
-  iterate), on {observations} observations (1,000 at 10,000 simulations), not 10,000, and
-  divergences are taken over 256 fresh draws, as published.
+  iterate), on {observations} observations ({compared:,} at {few:,} simulations), not 10,000, and
+  divergences are taken over {report_draws} fresh draws.
 - Weights of the penalty are in the publication's unit, raw x (`unit: raw`).
 - Masked autoregressive networks are those of nflows with ReLU, residual blocks off, features
   reversed between transforms; the publication used Pyro's with random orders. Scales are softplus
@@ -58,8 +60,14 @@ def main() -> None:
     results = Results.read(Path("results") / study.study)
     if results.table.empty:
         raise SystemExit(f"results/{study.study}: no evaluated model; run {STUDY} first")
-    model, defense = study.models["maf"], study.defenses["adversarial"]
-    assert defense.training is not None
+    model = study.models["maf"]
+    fisher, adversarial = study.defenses["fisher"], study.defenses["adversarial"]
+    assert isinstance(fisher, Fisher)
+    assert isinstance(adversarial, Adversarial)
+    assert fisher.training is not None
+    assert adversarial.training is not None
+    few = min(one.budget for one in study.experiments if one.evaluation is not None)
+    compared = max(job.evaluation.observations for job in model_jobs(study))
     parts = [
         INTRODUCTION.format(source=published["source"], machine=results.machine()),
         targets(results, published),
@@ -69,6 +77,7 @@ def main() -> None:
         tables.trade_off(results, published),
         tables.strengths(results, published),
         tables.coverage(results, published),
+        tables.predictive(results, published),
         tables.pyloric(results, published),
         tables.exact_attack(published["epsilons"]),
         tables.adaptive(results),
@@ -76,8 +85,15 @@ def main() -> None:
             epochs=model.training.epochs,
             batch=model.training.batch_size,
             clip=model.training.gradient_clip,
+            draws=fisher.draws,
+            steps=adversarial.steps,
+            step_size=adversarial.step_size,
             observations=study.evaluation.observations,
-            retrain=defense.training.epochs,
+            report_draws=study.evaluation.report_draws,
+            compared=compared,
+            few=few,
+            penalized=fisher.training.epochs,
+            retrain=adversarial.training.epochs,
         ),
     ]
     PAGE.write_text("\n\n".join(part for part in parts if part) + "\n")

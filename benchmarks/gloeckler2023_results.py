@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Sequence
@@ -24,10 +25,12 @@ class Results:
     Attributes:
         table: metrics.csv of all models, with `reverse_kl_mean` from items.npz.
         adaptive: adaptive.csv of all models.
+        commits: of the code that trained and evaluated them, shortened.
     """
 
     table: pd.DataFrame
     adaptive: pd.DataFrame
+    commits: tuple[str, ...]
 
     @classmethod
     def read(cls, folder: Path) -> Results:
@@ -46,10 +49,13 @@ class Results:
                     zip(("task", "budget", "model", "defense"), path.parts[-7:-3], strict=True)
                 )
                 checks.append(pd.read_csv(check).assign(**name, attack=check.parent.name))
+        runs = folder.glob("*/n*/*/*/seed*/*/run.json")
+        commits = {json.loads(path.read_text())["git_commit"][:8] for path in runs}
         empty = pd.DataFrame()
         return cls(
             pd.concat(tables, ignore_index=True) if tables else empty,
             pd.concat(checks, ignore_index=True) if checks else empty,
+            tuple(sorted(commits)),
         )
 
     def machine(self) -> str:
@@ -60,7 +66,7 @@ class Results:
             f"{len(models)} models on {os.cpu_count()} {platform.machine()} cores of a shared "
             f"machine without GPU; torch {version('torch')}, nflows {version('nflows')}; "
             f"{hours['train_seconds'].sum() / 3600:.1f} hours of training in all, warm starts "
-            "counted in full."
+            f"counted in full. Code: {', '.join(self.commits)}."
         )
 
     def select(self, **where: object) -> pd.DataFrame:
@@ -89,10 +95,14 @@ def spread(values: Sequence[float]) -> str:
     """Return the mean of the seeds with the lowest and the highest, or a dash."""
     if not values:
         return "-"
-    mean = number(float(np.mean(values)))
     if len(values) == 1:
-        return mean
-    return f"{mean} ({number(min(values))} to {number(max(values))})"
+        return number(values[0])
+    return f"{number(mean(values))} ({number(min(values))} to {number(max(values))})"
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean of the seeds, not a number where nothing was run."""
+    return float(np.mean(values)) if values else float("nan")
 
 
 def number(value: float | None) -> str:

@@ -94,29 +94,18 @@ def noise(results: Results, published: dict[str, Any]) -> str:
 
 def defenses(results: Results, published: dict[str, Any]) -> str:
     """Return the published main comparison: medians at epsilon 1 and 2, likelihood, coverage."""
-    one, two = (published["epsilons"].index(epsilon) for epsilon in (1.0, 2.0))
     rows = []
     for task in TASKS:
-        for defense, name in _main(task).items():
-            where = {"task": task, "budget": LARGE, "model": flow(task), "defense": name}
-            if name == "ensemble":
-                where |= {"model": f"{flow(task)}_ensemble", "defense": "none"}
-            nll = results.clean("nll", **where)
-            if not nll:
-                continue
+        main = _main(task)
+        for defense, name in main.items():
             known = published["defenses"][task].get(defense)
-            rows.append(
-                [
-                    task,
-                    defense if name in (defense, "ensemble") else f"{defense} ({name})",
-                    "-" if known is None else f"{number(known[one])} / {number(known[two])}",
-                    spread(results.attacked("reverse_kl_median", 1.0, **where)),
-                    spread(results.attacked("reverse_kl_median", 2.0, **where)),
-                    spread(results.attacked("total_variation_median", 1.0, **where)),
-                    spread(nll),
-                    spread(results.clean("coverage_area", **where)),
-                ]
-            )
+            label = defense if name in (defense, "ensemble") else f"{defense} ({name})"
+            rows += _defended(results, task, name, label, known)
+        where = {"task": task, "budget": LARGE, "model": flow(task)}
+        for prefix in ("adversarial_", "trades_"):
+            for name in _swept(results, prefix, where):
+                if name not in main.values():
+                    rows += _defended(results, task, name, name, None)
     if not rows:
         return ""
     header = (
@@ -125,10 +114,32 @@ def defenses(results: Results, published: dict[str, Any]) -> str:
     )
     text = (
         f"Medians under the published attack, {LARGE:,} simulations, at the strengths of the "
-        "published main comparison. The area between expected coverage and the diagonal is that "
-        "of clean observations: defended posteriors are too wide, as published."
+        "published main comparison, then at others. The area between expected coverage and the "
+        "diagonal is that of clean observations: defended posteriors are too wide, as published."
     )
     return f"## Defenses\n\n{text}\n\n{markdown(header, rows)}"
+
+
+def _defended(
+    results: Results, task: str, name: str, label: str, known: list[float] | None
+) -> list[list[str]]:
+    where = {"task": task, "budget": LARGE, "model": flow(task), "defense": name}
+    if name == "ensemble":
+        where |= {"model": f"{flow(task)}_ensemble", "defense": "none"}
+    nll = results.clean("nll", **where)
+    if not nll:
+        return []
+    return [
+        [
+            *(task, label),
+            "-" if known is None else f"{number(known[-2])} / {number(known[-1])}",
+            spread(results.attacked("reverse_kl_median", 1.0, **where)),
+            spread(results.attacked("reverse_kl_median", 2.0, **where)),
+            spread(results.attacked("total_variation_median", 1.0, **where)),
+            spread(nll),
+            spread(results.clean("coverage_area", **where)),
+        ]
+    ]
 
 
 def _main(task: str) -> dict[str, str]:
@@ -173,7 +184,7 @@ def strengths(results: Results, published: dict[str, Any]) -> str:
     for label, name in ESTIMATORS.items():
         for task in TASKS:
             where = {"task": task, "budget": LARGE}
-            where["model"] = flow(task, name) if name in ("maf", "nsf") else name
+            where["model"] = flow(task, name)
             for beta, *known in published["fisher_strength"][label].get(task, []):
                 named = [d for d in _swept(results, "fisher_beta_", where) if _strength(d) == beta]
                 for defense in named:
@@ -220,6 +231,30 @@ def coverage(results: Results, published: dict[str, Any]) -> str:
     header = ("task", "defense", "", "clean", *(f"epsilon {e:g}" for e in epsilons[1:]))
     text = "Area between expected coverage and the diagonal; 0 = calibrated, 0.495 = never covered."
     return f"## Coverage under attack\n\n{text}\n\n{markdown(header, rows)}"
+
+
+def predictive(results: Results, published: dict[str, Any]) -> str:
+    """Return what clean and attacked posteriors predict, as distances to the clean x."""
+    rows = []
+    for task in (*TASKS, *VARIANTS.values()):
+        where = {"task": task, "budget": 10_000, "model": flow(task), "defense": "none"}
+        for norm in ("l1", "l2", "linf"):
+            name = f"predictive_{norm}_median"
+            if name not in results.table or not (clean := results.clean(name, **where)):
+                continue
+            attacked = (
+                results.attacked(name, epsilon, **where) for epsilon in published["epsilons"]
+            )
+            rows.append([task, norm, spread(clean), *map(spread, attacked)])
+    if not rows:
+        return ""
+    header = ("task", "norm", "clean", *_epsilons(published))
+    text = (
+        "Distance between the clean x and simulations at draws from the posterior at x', in stds "
+        "of the features, median over observations; undefended, 10,000 simulations. The "
+        "publication shows examples in its Fig. 2."
+    )
+    return f"## Posterior predictive distance\n\n{text}\n\n{markdown(header, rows)}"
 
 
 def pyloric(results: Results, published: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from gloeckler2023_results import Results, markdown, number, spread
+from gloeckler2023_results import Results, markdown, mean, number, spread
 
 FACTORS = {"gaussian_linear": 2.0, "lotka_volterra": 2.0, "vae": 2.0, "sir": 3.0}
 """Undefended, 10,000 simulations, epsilon 1: within this factor of the published median."""
@@ -29,14 +29,19 @@ def targets(results: Results, published: dict[str, Any]) -> str:
         *(row for task in MEDIANS for row in _medians(results, task)),
     ]
     header = ("what", "published", "wanted", "here", "met")
-    return "## Published values as targets\n\n" + markdown(header, rows)
+    text = (
+        "Over seeds the mean is compared. Of the strengths of a defense that were run, the line "
+        "shows the one of least test NLL among those that meet the value, or else the nearest; all "
+        "of them are in the tables below."
+    )
+    return f"## Published values as targets\n\n{text}\n\n{markdown(header, rows)}"
 
 
 def _undefended(results: Results, published: dict[str, Any]) -> Iterator[list[str]]:
     for task, factor in FACTORS.items():
         known = published["undefended"][task]["10000"][published["epsilons"].index(1.0)]
         found = results.attacked("reverse_kl_median", 1.0, task=task, budget=10_000, defense="none")
-        met = [known / factor <= value <= known * factor for value in found]
+        met = [known / factor <= mean(found) <= known * factor] if found else []
         yield [
             f"{task}, undefended MAF, 10,000 simulations: median KL at epsilon 1",
             number(known),
@@ -50,11 +55,11 @@ def _fisher(results: Results) -> Iterator[list[str]]:
     for task, (divergence, likelihood) in FISHER.items():
         where = {"task": task, "budget": 100_000, "model": "maf"}
         models = results.select(**where)["defense"].unique()
-        runs = {name: _pair(results, name, where) for name in models if "fisher_beta" in name}
+        runs = {name: _pair(results, name, where) for name in models if "fisher" in name}
         meeting = {
             name: pair
             for name, pair in runs.items()
-            if pair[0] and max(pair[0]) <= divergence and max(pair[1]) <= likelihood
+            if mean(pair[0]) <= divergence and mean(pair[1]) <= likelihood
         }
         shown = meeting or runs
         name = min(shown, key=lambda one: _excess(shown[one], divergence, likelihood), default=None)
@@ -71,28 +76,41 @@ def _fisher(results: Results) -> Iterator[list[str]]:
 def _pair(
     results: Results, defense: str, where: dict[str, object]
 ) -> tuple[list[float], list[float]]:
-    mean = results.attacked("reverse_kl_mean", 2.0, defense=defense, **where)
-    return mean, results.clean("nll", defense=defense, **where)
+    return (
+        results.attacked("reverse_kl_mean", 2.0, defense=defense, **where),
+        results.clean("nll", defense=defense, **where),
+    )
 
 
 def _excess(pair: tuple[list[float], list[float]], divergence: float, likelihood: float) -> float:
     """Return by how much a model misses both values, in nats and as a share of the divergence."""
-    mean, nll = (sum(values) / max(len(values), 1) for values in pair)
-    return max(mean / divergence - 1, nll - likelihood)
+    return max(mean(pair[0]) / divergence - 1, mean(pair[1]) - likelihood)
 
 
 def _medians(results: Results, task: str) -> Iterator[list[str]]:
-    names = {"adversarial": "adversarial_epsilon_1", "trades": "trades_epsilon_0p5"}
+    where = {"task": task, "budget": 100_000, "model": "maf"}
     for defense, wanted in MEDIANS[task].items():
-        where = {"task": task, "budget": 100_000, "model": "maf", "defense": names[defense]}
-        found = results.attacked("reverse_kl_median", 1.0, **where)
-        nll = spread(results.clean("nll", **where))
+        models = results.select(**where)["defense"].unique()
+        runs = {
+            name: (
+                results.attacked("reverse_kl_median", 1.0, defense=name, **where),
+                results.clean("nll", defense=name, **where),
+            )
+            for name in models
+            if name.startswith(f"{defense}_")
+        }
+        meeting = {name: run for name, run in runs.items() if mean(run[0]) <= wanted}
+        if meeting:
+            name = min(meeting, key=lambda one: mean(meeting[one][1]))
+        else:
+            name = min(runs, key=lambda one: mean(runs[one][0]), default="not run")
+        found, nll = runs.get(name, ([], []))
         yield [
             f"{task}, {defense}, 100,000 simulations: median KL at epsilon 1",
             number(wanted),
             f"at most {number(wanted)}",
-            f"{spread(found)} at NLL {nll}",
-            _verdict([value <= wanted for value in found]),
+            f"{spread(found)} at NLL {spread(nll)}, {name}",
+            _verdict([bool(meeting)] if runs else []),
         ]
 
 

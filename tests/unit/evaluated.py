@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.distributions import Independent, Normal
+from torch.distributions import Independent, Normal, constraints
 
 from certibayes.config.evaluation import Evaluation
 from certibayes.config.jobs import EvaluateJob
 from certibayes.config.models import Model
 from certibayes.config.simulators.gloeckler2023 import GaussianLinear as Spec
+from certibayes.estimators.theta_map import ThetaMap
+from certibayes.estimators.unconstrained import unconstrained
 from certibayes.io import write_json
 from certibayes.layout import Layout
 from certibayes.seeding import generator
@@ -27,6 +29,7 @@ class OnlyDensityAndDraws:
 
     def __init__(self, center: Tensor, std: Tensor) -> None:
         self._normal = Independent(Normal(center, std), 1)
+        self.theta_map = ThetaMap(constraints.real_vector, center.new_zeros(1), center.new_ones(1))
 
     def log_prob(self, theta: Tensor) -> Tensor:
         return self._normal.log_prob(theta)
@@ -91,7 +94,7 @@ def moved(subject: Subject, step: float) -> Drawn:
     """Return the posteriors at observations of which every feature is larger by `step`."""
     x = subject.clean.x + step
     posterior = subject.model(x)
-    draws = subject.job.evaluation.report_draws
-    theta = posterior.draw(draws, generator("moved"))
+    free = unconstrained(posterior)
+    u = free.draw(subject.job.evaluation.report_draws, generator("moved"))
     key = f"attack/step/{step!r}"
-    return Drawn(key, "step", step, x, posterior, theta, posterior.log_prob(theta))
+    return Drawn(key, "step", step, x, posterior, free, u)

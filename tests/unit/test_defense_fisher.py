@@ -86,6 +86,29 @@ def test_estimated_trace_of_a_posterior_is_unbiased(trace: str, draw_gradient: s
     assert ((found.mean(1) - exact).abs() < 5 * error + 1e-4 * exact).all()
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1e4])
+@pytest.mark.parametrize("unit", ["raw", "within_std", "feature_std"])
+def test_directional_trace_follows_the_scale_of_x(scale: float, unit: str) -> None:
+    """In float32, as in training: not out of the data, not lost in rounding."""
+    model = posterior_model().float()
+    model.x_scale.fill_(scale)
+    x = scale * observations(200).float()
+    of_x = Scale(torch.full((X_DIM,), scale, dtype=torch.float64), scale)
+    spec = {"beta": 1.0, "unit": unit}
+    exact, along = (
+        Fisher(Spec(**spec, trace=trace, draws=draws), of_x, None)
+        for trace, draws in (("exact", 1), ("directional", 64))
+    )
+    target = torch.zeros(len(x), THETA_DIM)
+    with torch.no_grad():
+        clean = model(x).log_prob(target)
+        found, wanted = (
+            (clean - one.objective(model, target, x, 1.0, generator("draws"))).mean()
+            for one in (along, exact)
+        )
+    torch.testing.assert_close(found, wanted, rtol=0.1, atol=0.0)
+
+
 def test_trace_of_a_classifier_enumerates_its_labels() -> None:
     model, x = classifier(), observations(5)
     exact = traces(information(model, x))

@@ -43,12 +43,12 @@ def test_values_that_are_not_finite():
     assert math.isfinite(gain_ratio(clean, clean, infinite).ratio)
 
 
-def test_a_warning_needs_more_than_chance():
-    """Half of the observations gain twice as much, half nothing: the signs say no."""
+def test_a_check_beats_by_its_ratio_and_the_sign_test_tells_what_chance_could_do():
     clean, main = torch.zeros(24), torch.ones(24)
-    noisy = torch.where(torch.arange(24) < 13, 2.0, 0.1)
-    assert gain_ratio(clean, main, noisy).ratio > 1.1
-    assert not gain_ratio(clean, main, noisy).beats
-    assert gain_ratio(clean, main, 1.2 * main).beats
+    half = gain_ratio(clean, main, torch.where(torch.arange(24) < 13, 2.0, 0.1))
+    assert half.beats
+    assert half.p_value > 0.3
+    every = gain_ratio(clean, main, 1.2 * main)
+    assert every.beats
+    assert every.p_value == pytest.approx(0.5**24)
     assert not gain_ratio(clean, main, 1.05 * main).beats
-    assert gain_ratio(clean[:2], main[:2], 2 * main[:2]).beats

@@ -14,6 +14,7 @@ from torch.distributions import (
 )
 
 from certibayes.estimators.posterior import Posterior
+from certibayes.estimators.unconstrained import unconstrained
 
 
 @runtime_checkable
@@ -65,3 +66,12 @@ def require_posterior(q: Distribution) -> Posterior:
     if not isinstance(q, Posterior):
         raise TypeError(f"got {type(q).__name__}; allowed: a Posterior or a Gaussian distribution")
     return q
+
+
+def before_bijection(q: Distribution) -> Posterior:
+    """Return q on unconstrained coordinates, where divergences are taken; see `unconstrained`.
+
+    Raises:
+        TypeError: if q is not a Posterior.
+    """
+    return unconstrained(require_posterior(q))

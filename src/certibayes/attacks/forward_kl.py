@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from certibayes.attacks.base import Objective, PreparedObjective, Target
-from certibayes.attacks.closed_form import as_gaussian, gaussian_kl, require_posterior
+from certibayes.attacks.closed_form import as_gaussian, before_bijection, gaussian_kl
 from certibayes.attacks.kl_terms import kl_terms
 
 
@@ -15,7 +15,8 @@ class ForwardKL(Objective):
     """KL(q(. | x) || q(. | x')) = E[log q(theta | x) - log q(theta | x')], theta ~ q(. | x); nats.
 
     In closed form if both are Gaussian; otherwise the mean of `kl_terms` over draws from the clean
-    posterior, taken once, and the gradient flows through log q(theta | x') alone.
+    posterior, taken once, and the gradient flows through log q(theta | x') alone. theta is
+    unconstrained (`unconstrained`): KL does not depend on the bijection.
 
     Caution when comparing with Gloeckler et al. (2023): the axis labels of their figures are
     swapped with respect to what was computed. Their "forward" attack computes this quantity,
@@ -36,11 +37,11 @@ class ForwardKL(Objective):
         """
         if as_gaussian(clean) is not None:
             return lambda attacked: gaussian_kl(clean, attacked)
-        posterior = require_posterior(clean)
-        theta = posterior.draw(draws, generator)
+        posterior = before_bijection(clean)
+        u = posterior.draw(draws, generator)
         with torch.no_grad():
-            log_clean = posterior.log_prob(theta)
-        return lambda attacked: kl_terms(log_clean - attacked.log_prob(theta)).mean(0)
+            log_clean = posterior.log_prob(u)
+        return lambda attacked: kl_terms(log_clean - before_bijection(attacked).log_prob(u)).mean(0)
 
     def prepare_gradient(
         self,
@@ -56,8 +57,8 @@ class ForwardKL(Objective):
         """
         if as_gaussian(clean) is not None:
             return lambda attacked: gaussian_kl(clean, attacked)
-        theta = require_posterior(clean).draw(draws, generator)
-        return lambda attacked: -attacked.log_prob(theta).mean(0)
+        u = before_bijection(clean).draw(draws, generator)
+        return lambda attacked: -before_bijection(attacked).log_prob(u).mean(0)
 
 
 def forward_kl(

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from certibayes.attacks.base import Objective, PreparedObjective, Target
-from certibayes.attacks.closed_form import as_gaussian, gaussian_kl, require_posterior
+from certibayes.attacks.closed_form import as_gaussian, before_bijection, gaussian_kl
 from certibayes.attacks.kl_terms import kl_terms
 
 
@@ -18,7 +18,8 @@ class ReverseKL(Objective):
 
     In closed form if both are Gaussian; otherwise reparametrized: one set of standard normal noise
     is transported to theta by the posterior at every x' (common random numbers), and the gradient
-    flows through theta and log q(theta | x'). Terms are those of `kl_terms`.
+    flows through theta and log q(theta | x'). theta is unconstrained (`unconstrained`): KL does
+    not depend on the bijection. Terms are those of `kl_terms`.
 
     Caution when comparing with Gloeckler et al. (2023): the axis labels of their figures are
     swapped with respect to what was computed. The main figures read D_KL(clean || attacked) but
@@ -63,11 +64,13 @@ class ReverseKL(Objective):
 def _log_ratio(
     clean: Distribution, draws: int, generator: torch.Generator
 ) -> Callable[[Distribution], Tensor]:
-    noise = require_posterior(clean).noise((draws,), generator)
+    reference = before_bijection(clean)
+    noise = reference.noise((draws,), generator)
 
     def value(attacked: Distribution) -> Tensor:
-        theta = require_posterior(attacked).transport(noise)
-        return attacked.log_prob(theta) - clean.log_prob(theta)
+        posterior = before_bijection(attacked)
+        u = posterior.transport(noise)
+        return posterior.log_prob(u) - reference.log_prob(u)
 
     return value
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, kl_divergence
 
-from certibayes.attacks.closed_form import as_gaussian, gaussian_kl, require_posterior
+from certibayes.attacks.closed_form import as_gaussian, before_bijection, gaussian_kl
 from certibayes.defenses.information import expectation
 
 
@@ -18,9 +18,10 @@ def differentiable_kl(
     """Return KL(p || q) in nats, shape (batch,).
 
     In closed form for two Categorical and two Gaussian distributions. Otherwise the mean of
-    log p(theta) - log q(theta) over draws theta ~ p: unbiased, may be negative. Its gradient is
-    unbiased too: it passes through theta, log p and log q, or, where draws of p cannot be
-    reparametrized, has a likelihood ratio in place of theta (see `expectation`).
+    log p(theta) - log q(theta) over draws theta ~ p, theta unconstrained: unbiased, may be
+    negative. Its gradient is unbiased too: it passes through theta, log p and log q, or, where
+    draws of p cannot be reparametrized, has a likelihood ratio in place of theta (see
+    `expectation`).
 
     Args:
         p: batch shape (batch,).
@@ -35,13 +36,13 @@ def differentiable_kl(
         return kl_divergence(p, q)
     if _closed_form(p) and _closed_form(q):
         return gaussian_kl(p, q)
-    posterior = require_posterior(p)
-    if posterior.has_rsample:
-        theta = posterior.transport(posterior.noise((draws,), generator))
-        return (p.log_prob(theta) - q.log_prob(theta)).mean(0)
-    theta = posterior.draw(draws, generator)
-    log = p.log_prob(theta)
-    return expectation(log - q.log_prob(theta), log, p, "score_function")
+    from_p, from_q = before_bijection(p), before_bijection(q)
+    if from_p.has_rsample:
+        u = from_p.transport(from_p.noise((draws,), generator))
+        return (from_p.log_prob(u) - from_q.log_prob(u)).mean(0)
+    u = from_p.draw(draws, generator)
+    log = from_p.log_prob(u)
+    return expectation(log - from_q.log_prob(u), log, from_p, "score_function")
 
 
 def forward_kl_to_climb(
@@ -67,8 +68,8 @@ def forward_kl_to_climb(
     """
     if isinstance(p, Categorical) or _closed_form(p):
         return lambda q: differentiable_kl(p, q, draws, generator)
-    thetas = iter(require_posterior(p).draw(steps * draws, generator).split(draws))
-    return lambda q: -q.log_prob(next(thetas)).mean(0)
+    us = iter(before_bijection(p).draw(steps * draws, generator).split(draws))
+    return lambda q: -before_bijection(q).log_prob(next(us)).mean(0)
 
 
 def _closed_form(p: Distribution) -> bool:

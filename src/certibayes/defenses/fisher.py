@@ -12,7 +12,7 @@ from certibayes.config.defenses import Fisher as FisherSpec
 from certibayes.config.defenses import TraceName
 from certibayes.defenses.base import Defense
 from certibayes.defenses.frozen import frozen_statistics
-from certibayes.defenses.information import Place, unit_of_features
+from certibayes.defenses.information import Place, difference_step, unit_of_features
 from certibayes.defenses.top_eigenvalue import top_eigenvalue
 from certibayes.defenses.trace_directional import directional_trace
 from certibayes.defenses.trace_exact import exact_trace
@@ -41,6 +41,7 @@ class Fisher(Defense):
     def __init__(self, spec: FisherSpec, scale: Scale, clip: tuple[float, float] | None) -> None:
         self.spec = spec
         self._std = unit_of_features(scale, spec.unit)
+        self._step = difference_step(scale, self._std)
 
     def objective(
         self,
@@ -75,8 +76,8 @@ class Fisher(Defense):
         trace = TRACES[self.spec.trace]
         with frozen_statistics(model):
             if penalized == len(x):
-                place = Place(model, x, q, self._std.to(x))
+                place = Place(model, x, q, self._std.to(x), self._step)
                 return clean - weight * trace(place, self.spec, generator)
             rows = torch.randperm(len(x), generator=generator)[:penalized].to(x.device)
-            place = Place(model, x[rows], model(x[rows]), self._std.to(x))
+            place = Place(model, x[rows], model(x[rows]), self._std.to(x), self._step)
             return clean.index_add(0, rows, trace(place, self.spec, generator), alpha=-weight)

@@ -13,6 +13,9 @@ from certibayes.config.defenses import DrawGradient
 from certibayes.estimators.posterior import Posterior
 from certibayes.threat import Scale, ThreatModel, Unit
 
+SHARE_OF_STD = 1e-2
+"""Length of a finite difference as a share of the std of x."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -23,12 +26,14 @@ class Place:
         x: raw observations, shape (batch, x_dim), without gradient.
         q: q(. | x) at these observations, batch shape (batch,).
         std: unit of every feature, shape (x_dim,); 0 leaves a feature out.
+        step: length of a finite difference, in these units.
     """
 
     model: ConditionalModel
     x: Tensor
     q: Distribution
     std: Tensor
+    step: float = SHARE_OF_STD
 
 
 def unit_of_features(scale: Scale, unit: Unit = "feature_std") -> Tensor:
@@ -38,6 +43,23 @@ def unit_of_features(scale: Scale, unit: Unit = "feature_std") -> Tensor:
         ValueError: if the unit is "within_std" and the task has none (a single feature).
     """
     return ThreatModel("linf", 1.0, unit).ball(scale).radius
+
+
+def difference_step(scale: Scale, unit: Tensor) -> float:
+    """Return h such that moves of h units are a hundredth of a std of x, root mean square.
+
+    The mean is over features that vary and count: h = 0.01 / rms(unit / feature_std). A fixed h
+    would step out of the data, or drown in rounding, where the unit is not the std of a feature.
+
+    Args:
+        scale: of the task.
+        unit: length of one unit along every feature, shape (x_dim,).
+    """
+    std = scale.feature_std.to(unit)
+    counted = (std > 0) & (unit > 0)
+    if not counted.any():
+        return SHARE_OF_STD
+    return SHARE_OF_STD / float((unit[counted] / std[counted]).square().mean().sqrt())
 
 
 def outcomes(

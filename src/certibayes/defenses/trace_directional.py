@@ -9,15 +9,12 @@ from torch.distributions import Categorical
 from certibayes.config.defenses import Fisher
 from certibayes.defenses.information import Place, expectation, outcomes
 
-STEP = 1e-2
-"""h: how far a direction is followed to either side, in units of the std of every feature."""
-
 
 def directional_trace(place: Place, spec: Fisher, generator: torch.Generator) -> Tensor:
     """Return the mean of ((log q(y | x + h v) - log q(y | x - h v)) / 2h)^2, shape (batch,).
 
-    v = std * signs, fair and independent (Rademacher), so that the mean of (v . score)^2 is the
-    trace of the information in units of std; the error of a finite h is O(h^2). Every draw of
+    v = unit * signs, fair and independent (Rademacher), so that the mean of (v . score)^2 is the
+    trace of the information in that unit; the error of a finite h is O(h^2). Every draw of
     theta has a direction of its own; labels are enumerated along `draws` directions. x + h v may
     leave the clip range: it stands for a derivative at x, not for an attack.
 
@@ -31,17 +28,17 @@ def directional_trace(place: Place, spec: Fisher, generator: torch.Generator) ->
     """
     value = outcomes(place.q, spec.draws, spec.draw_gradient, generator)
     signs = torch.randint(2, (spec.draws, *place.x.shape), generator=generator)
-    move = STEP * place.std * (2 * signs - 1).to(place.x)
+    move = place.step * place.std * (2 * signs - 1).to(place.x)
     points = torch.stack((place.x + move, place.x - move))
     at_points = place.model(points.flatten(0, 2))
     shape = (2, spec.draws, len(place.x))
     labels = isinstance(at_points, Categorical)
     if isinstance(at_points, Categorical):
         above, below = at_points.logits.log_softmax(-1).unflatten(0, shape)
-        squared = ((above - below) / (2 * STEP)).square().mean(0).T
+        squared = ((above - below) / (2 * place.step)).square().mean(0).T
     else:
         above, below = at_points.log_prob(value.repeat(2, 1, 1).flatten(0, 1)).unflatten(0, shape)
-        squared = ((above - below) / (2 * STEP)).square()
+        squared = ((above - below) / (2 * place.step)).square()
     needs_log = labels or spec.draw_gradient == "score_function"
     log = place.q.log_prob(value) if needs_log else torch.zeros_like(squared)
     return expectation(squared, log, place.q, spec.draw_gradient)

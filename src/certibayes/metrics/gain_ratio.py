@@ -10,9 +10,6 @@ from torch import Tensor
 
 BEATEN_ABOVE = 1.1
 """Ratio of median gains above which a check speaks against an attack."""
-LEVEL = 0.1
-FEWEST_SIGNS = 4
-"""Observations below which no sign test can reach the level."""
 FLOOR = 1e-6
 """Gain below which nothing was reached: rounding errors of an objective."""
 LARGEST = 1e30
@@ -27,19 +24,18 @@ class GainRatio:
         main: median gain of the attack.
         check: median gain of the one it is held against.
         ratio: (max(check, 0) + FLOOR) / (max(main, 0) + FLOOR), so 1 where neither gains.
-        higher: whether the check gains more than `BEATEN_ABOVE` times the attack at more than half
-            of the observations, by a sign test at level 0.1; of fewer than four observations the
-            ratio alone tells.
+        p_value: of the sign test of "the check gains no more than the attack at half of the
+            observations": how easily chance alone lets it gain more at so many.
     """
 
     main: float
     check: float
-    higher: bool
+    p_value: float
 
     @property
     def beats(self) -> bool:
-        """Whether the check speaks against the attack: a higher ratio that is not chance."""
-        return self.higher and self.ratio > BEATEN_ABOVE
+        """Whether the check speaks against the attack: a ratio above `BEATEN_ABOVE`."""
+        return self.ratio > BEATEN_ABOVE
 
     @property
     def ratio(self) -> float:
@@ -59,10 +55,10 @@ def gain_ratio(clean: Tensor, main: Tensor, check: Tensor) -> GainRatio:
         check: objective at the points of the other attack, on the same draws, shape (n,).
     """
     gains = [_finite(value - clean) for value in (main, check)]
-    wins = int((gains[1] > BEATEN_ABOVE * gains[0] + FLOOR).sum())
-    chance = binomtest(wins, len(clean), alternative="greater").pvalue
+    wins = int((gains[1] > gains[0] + FLOOR).sum())
+    p_value = float(binomtest(wins, len(clean), alternative="greater").pvalue)
     main_gain, check_gain = (float(gain.quantile(0.5)) for gain in gains)
-    return GainRatio(main_gain, check_gain, bool(chance <= LEVEL) or len(clean) < FEWEST_SIGNS)
+    return GainRatio(main_gain, check_gain, p_value)
 
 
 def _finite(gain: Tensor) -> Tensor:

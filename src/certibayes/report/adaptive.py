@@ -44,7 +44,8 @@ def warnings_of(checks: pd.DataFrame) -> list[str]:
     return [
         f"gradients may be masked: {row['check']} reaches {row['ratio']:.3g} times the median gain "
         f"of {row['attack']} at epsilon {row['epsilon']:g} "
-        f"({row['task']}, {row['model']}, {row['defense']}, seed {row['seed']})"
+        f"({row['task']}, {row['model']}, {row['defense']}, seed {row['seed']}; sign test over "
+        f"{row['observations']} observations: p = {row['p_value']:.2g})"
         for row in checks[checks["beats"].astype(bool)].to_dict("records")
     ]
 

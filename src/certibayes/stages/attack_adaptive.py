@@ -32,6 +32,7 @@ COLUMNS = (
     "main_gain",
     "check_gain",
     "ratio",
+    "p_value",
     "beats",
 )
 """Columns of adaptive.csv: medians of the objective and of its gain over the clean value."""
@@ -62,8 +63,9 @@ def run_checks(job: AttackJob, layout: Layout, run: Attempt, attacked: np.ndarra
     save_arrays(folder / ARRAYS, arrays)
     for row in table[table["beats"].astype(bool)].to_dict("records"):
         log.warning(
-            "gradients may be masked: %s reaches %.3g times the median gain of %s at epsilon %g",
-            *(row["check"], row["ratio"], job.attack, row["epsilon"]),
+            "gradients may be masked: %s reaches %.3g times the median gain of %s at epsilon %g "
+            "(sign test over observations: p = %.2g)",
+            *(row["check"], row["ratio"], job.attack, row["epsilon"], row["p_value"]),
         )
     return table
 
@@ -108,6 +110,7 @@ def _compare(
                 "main_gain": gain.main,
                 "check_gain": gain.check,
                 "ratio": gain.ratio,
+                "p_value": gain.p_value,
                 "beats": gain.beats,
             }
         )

@@ -101,12 +101,12 @@ def _add_attack(
 ) -> None:
     job, clean = subject.job, subject.clean
     drawn = subject.attacked(attack)
-    common = drawn.posterior.log_prob(clean.theta)
+    common = drawn.log_density_at(clean)
     divergences = {
-        "forward_kl": monte_carlo_kl(clean.log_prob, common),
-        "reverse_kl": monte_carlo_kl(drawn.log_prob, clean.posterior.log_prob(drawn.theta)),
+        "forward_kl": monte_carlo_kl(clean.free_log_prob, common),
+        "reverse_kl": monte_carlo_kl(drawn.free_log_prob, clean.log_density_at(drawn)),
     }
-    variation = total_variation_estimate(clean.log_prob, common)
+    variation = total_variation_estimate(clean.free_log_prob, common)
     few = job.evaluation.mmd_draws
     discrepancy = squared_mmd(clean.theta[:few], drawn.theta[:few])
     at_truth = drawn.posterior.log_prob(subject.target)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from certibayes.config.jobs import EvaluateJob
 from certibayes.estimators.base import Estimator, Posterior
+from certibayes.estimators.unconstrained import unconstrained
 from certibayes.layout import Layout
 from certibayes.seeding import generator
 from certibayes.stages.attack_files import StoredAttack
@@ -28,8 +30,8 @@ class Drawn:
         epsilon: 0 = clean.
         x: clean or attacked test observations, shape (n, x_dim).
         posterior: q(. | x), batch shape (n,).
-        theta: fresh draws from it, shape (draws, n, theta_dim).
-        log_prob: log q of these, shape (draws, n).
+        free: the posterior of u, theta before the bijection, where divergences are taken.
+        u: fresh draws from it, shape (draws, n, theta_dim).
     """
 
     key: str
@@ -37,8 +39,28 @@ class Drawn:
     epsilon: float
     x: Tensor
     posterior: Posterior
-    theta: Tensor
-    log_prob: Tensor
+    free: Posterior
+    u: Tensor
+
+    @cached_property
+    def theta(self) -> Tensor:
+        """The draws as theta, shape (draws, n, theta_dim)."""
+        theta: Tensor = self.posterior.theta_map.bijection(self.u)(self.u)
+        return theta
+
+    @cached_property
+    def log_prob(self) -> Tensor:
+        """Their log q(theta | x), shape (draws, n)."""
+        return self.posterior.log_prob(self.theta)
+
+    @cached_property
+    def free_log_prob(self) -> Tensor:
+        """Their log density as u, shape (draws, n)."""
+        return self.free.log_prob(self.u)
+
+    def log_density_at(self, other: Drawn) -> Tensor:
+        """Return the log density here of another's draws, as u, shape (draws, n)."""
+        return self.free.log_prob(other.u)
 
 
 @dataclass(frozen=True)
@@ -66,12 +88,10 @@ class Subject:
         """Return the posteriors at the attacked test observations."""
         x = attack.x[: self.tests]
         posterior: Posterior = self.model(x)
-        theta = posterior.draw(
-            self.job.evaluation.report_draws,
-            source(self.job, "attacked", attack.name, attack.epsilon),
-        )
-        log_prob = posterior.log_prob(theta)
-        return Drawn(attack.key, attack.name, attack.epsilon, x, posterior, theta, log_prob)
+        free = unconstrained(posterior)
+        draws = source(self.job, "attacked", attack.name, attack.epsilon)
+        u = free.draw(self.job.evaluation.report_draws, draws)
+        return Drawn(attack.key, attack.name, attack.epsilon, x, posterior, free, u)
 
 
 def load_subject(job: EvaluateJob, layout: Layout, task: ThetaTask, model: Estimator) -> Subject:
@@ -79,8 +99,9 @@ def load_subject(job: EvaluateJob, layout: Layout, task: ThetaTask, model: Estim
     observations = load_observations(layout, job, job.evaluation.observations)
     x = observations.x[: observations.tests]
     posterior: Posterior = model(x)
-    theta = posterior.draw(job.evaluation.report_draws, source(job, "clean"))
-    clean = Drawn(CLEAN, CLEAN, 0.0, x, posterior, theta, posterior.log_prob(theta))
+    free = unconstrained(posterior)
+    u = free.draw(job.evaluation.report_draws, source(job, "clean"))
+    clean = Drawn(CLEAN, CLEAN, 0.0, x, posterior, free, u)
     return Subject(job, layout, task, model, observations.target, clean)
 
 
