@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+# One worker per core: threads of torch's own would wait for one another. Tests' jobs inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Equality to the bit is asserted on the CPU; tests of other devices name theirs.
 os.environ.setdefault("CERTIBAYES_DEVICE", "cpu")
 
