@@ -29,18 +29,20 @@ class Trainee:
     Every step is penalized: what `every` saves is computed, because its steps are drawn.
     """
 
-    def __init__(self, spec: NoDefense | AnyDefense) -> None:
+    def __init__(
+        self, spec: NoDefense | AnyDefense, theta_dim: int = THETA_DIM, x_dim: int = X_DIM
+    ) -> None:
         torch.manual_seed(0)
         estimator: Estimator = registry.load("estimator", "maf")(
-            MAF(), THETA_DIM, X_DIM, constraints.real_vector
+            MAF(), theta_dim, x_dim, constraints.real_vector
         )
         self.inference = MAP(estimator, MAPInference())
         training = Training()
         self.clip, self.batch = training.gradient_clip, training.batch_size
         self.optimizer = torch.optim.Adam(self.inference.parameters(), lr=training.learning_rate)
         source = generator("pairs")
-        self.theta = torch.randn(self.batch, THETA_DIM, generator=source)
-        self.x = torch.randn(self.batch, X_DIM, generator=source)
+        self.theta = torch.randn(self.batch, theta_dim, generator=source)
+        self.x = torch.randn(self.batch, x_dim, generator=source)
         if isinstance(spec, Fisher):
             spec = spec.model_copy(update={"every": 1})
         self.defense: Defense = registry.load("defense", spec.kind)(spec, Scale.of(self.x), None)
@@ -69,17 +71,23 @@ class Trainee:
 
 
 def measure(rounds: int, steps: int) -> dict[str, object]:
-    """Let all versions take turns in this process, so that a busy machine slows all of them.
+    """Return `take_turns` of all versions."""
+    torch.set_num_threads(1)
+    trainees = {name: Trainee(version.spec) for name, version in VERSIONS.items()}
+    return take_turns(trainees, rounds, steps)
+
+
+def take_turns(trainees: dict[str, Trainee], rounds: int, steps: int) -> dict[str, object]:
+    """Let all trainees take turns in this process, so that a busy machine slows all of them.
 
     Args:
+        trainees: by the name of their version.
         rounds: turns of every version.
         steps: steps of a turn.
 
     Returns:
         Seconds of a penalized step in every turn, per version, and where they were measured.
     """
-    torch.set_num_threads(1)
-    trainees = {name: Trainee(version.spec) for name, version in VERSIONS.items()}
     for trainee in trainees.values():
         trainee.steps(2)
     taken: dict[str, list[float]] = {name: [] for name in trainees}

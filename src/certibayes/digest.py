@@ -136,8 +136,7 @@ def roots(job: Job | ReportJob) -> tuple[str, ...]:
         return (_stage("evaluate"), *common, *certificates, *objectives)
     defense = registry.module_of("defense", job.defense_spec.kind)
     stage = _stage("train" if job.defense == "none" else "retrain")
-    bounds = _bounds_roots(job) if isinstance(job.defense_spec, RobustLikelihood) else ()
-    return (stage, *common, defense, *bounds)
+    return (stage, *common, defense, *_worst_case(job))
 
 
 def _stage(name: str) -> str:
@@ -179,6 +178,13 @@ def _shift_bounds(job: CertifyJob) -> tuple[str, ...]:
     if not isinstance(spec, PosteriorShift | Coverage):
         return ()
     return (registry.module_of("shift_bounds", spec.bounds),)
+
+
+def _worst_case(job: ModelJob) -> tuple[str, ...]:
+    spec = job.defense_spec
+    if not isinstance(spec, RobustLikelihood):
+        return ()
+    return (registry.module_of("worst_case", spec.bounds), *_bounds_roots(job))
 
 
 @cache

@@ -106,6 +106,12 @@ REGISTRY: dict[str, dict[str, str]] = {
         "noise": "certibayes.defenses.noise:NoiseAugmentation",
         "robust_likelihood": "certibayes.defenses.robust_likelihood:RobustLikelihood",
     },
+    "worst_case": {
+        "interval": "certibayes.defenses.worst_case_interval:worst_case",
+        "crown_ibp": "certibayes.defenses.worst_case_crown_ibp:worst_case",
+        "mixed": "certibayes.defenses.worst_case_mixed:worst_case",
+        "shared_adversary": "certibayes.defenses.worst_case_shared_adversary:worst_case",
+    },
     "certificate": {
         "posterior_shift": "certibayes.certificates.posterior_shift:PosteriorShift",
         "decision": "certibayes.certificates.decision:Decision",

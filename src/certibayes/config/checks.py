@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from certibayes import registry
 from certibayes.config.attacks import FORM_OF_OBJECTIVE
 from certibayes.config.certificates import Coverage, PosteriorShift
-from certibayes.config.defenses import EXACT_INFORMATION, AnyDefense, Fisher
+from certibayes.config.defense_checks import defense_findings
+from certibayes.config.defenses import AnyDefense
 from certibayes.config.errors import violation
 from certibayes.config.evaluation import Evaluation
 from certibayes.config.own_checks import own_findings
@@ -87,7 +88,7 @@ def _misfits(study: Study, key: str, experiment: Experiment) -> list[str]:
             found.append(violation(f"{key}.certificates", name, fitting))
     found += _unbounded(study, key, experiment)
     found += _without_closed_form(study, key, experiment)
-    found += _inexact(study, key, experiment)
+    found += defense_findings(study, key, experiment)
     smallest = math.ceil(MIN_HELD_OUT / model.validation_fraction)
     if experiment.budget < smallest:
         allowed = f"at least {smallest}, so that the validation part is not empty"
@@ -136,21 +137,6 @@ def _without_closed_form(study: Study, key: str, experiment: Experiment) -> Iter
                 f"{key}.certificates: got {name!r} with bounds: closed_form and the "
                 f"{estimator.kind!r} estimator of {experiment.model!r}; allowed estimators: "
                 f"{', '.join(closed)}"
-            )
-
-
-def _inexact(study: Study, key: str, experiment: Experiment) -> Iterator[str]:
-    """Yield defenses whose exact Fisher information the estimator does not have."""
-    estimator = study.models[experiment.model].estimator
-    if estimator is None or estimator.kind in EXACT_INFORMATION:
-        return
-    for name in experiment.defenses:
-        spec = None if name == "none" else study.defenses[name]
-        if isinstance(spec, Fisher) and spec.trace == "exact":
-            yield (
-                f"{key}.defenses: got {name!r} with trace: exact and the {estimator.kind!r} "
-                f"estimator of {experiment.model!r}; allowed estimators: "
-                f"{', '.join(EXACT_INFORMATION)}"
             )
 
 

@@ -14,6 +14,15 @@ from certibayes.config.threat import BoundedPerturbationAt, PerturbationAt, Unit
 TraceName = Literal["exact", "score", "directional", "top_eigenvalue"]
 DrawGradient = Literal["none", "score_function", "reparametrized"]
 Direction = Literal["forward", "reverse"]
+WorstCaseBounds = Literal["interval", "crown_ibp", "mixed", "shared_adversary"]
+READ_WITH: dict[str, WorstCaseBounds] = {
+    "bound_weight": "mixed",
+    "steps": "mixed",
+    "step_size": "mixed",
+    "beta": "shared_adversary",
+    "draws": "shared_adversary",
+}
+"""Keys of `robust_likelihood` that a single way of bounding reads."""
 EXACT_INFORMATION = ("gaussian",)
 """Estimators whose Fisher information has a closed form."""
 FEWEST_SCORES = 4
@@ -162,14 +171,27 @@ class NoiseAugmentation(PresetSpec):
 
 
 class RobustLikelihood(Spec):
-    """Worst-case log-likelihood over a ball by interval bounds (Wicker et al., 2021).
+    """Worst-case log-likelihood over a ball, by bounds of the network (Wicker et al., 2021).
 
     Attributes:
         perturbation: the ball at full radius.
+        bounds: of the worst case. "interval": log q(target | x') by intervals; "crown_ibp": by
+            linear bounds around them (Zhang et al., 2020), tighter; "mixed": by intervals, mixed
+            with an attack (De Palma et al., 2024); "shared_adversary": log q(target | x) minus
+            `beta` times a linear bound of KL(q(. | x) || q(. | x')) with one x' for all draws of
+            theta, as certificates take it (estimators of theta only).
         clean_weight: lambda, the share of the clean likelihood.
         mixing: "inside": log(lambda q + (1 - lambda) q_worst), the published form, whose gradient
             vanishes at -log lambda; "outside": lambda log q + (1 - lambda) log q_worst.
         ramp_fraction: share of training over which the radius grows linearly from 0.
+        weight_ramp_fraction: share of training over which the weight of the bound grows linearly
+            from 0; the clean likelihood, with "mixed" the attacked one, has what it lacks.
+        bound_weight: with "mixed", the share of the bound in the worst case; an attack has the
+            rest.
+        steps: of that attack, from a uniform start; the last iterate counts.
+        step_size: of a step, as a fraction of the radius; 2 reaches the border from every start.
+        beta: with "shared_adversary", weight of the divergence in the worst case.
+        draws: of theta, fresh in every step, with "shared_adversary".
         warm_start: begin at the trained model.
         initialization: of the weights; "interval": suited to interval bounds, fresh weights only.
         training: a schedule of its own; None = the model's.
@@ -177,9 +199,16 @@ class RobustLikelihood(Spec):
 
     kind: Literal["robust_likelihood"] = "robust_likelihood"
     perturbation: BoundedPerturbationAt
+    bounds: WorstCaseBounds = "interval"
     clean_weight: Fraction = 0.5
     mixing: Literal["inside", "outside"] = "outside"
     ramp_fraction: Fraction = 0.5
+    weight_ramp_fraction: Fraction = 0.0
+    bound_weight: Fraction = 0.1
+    steps: PositiveInt = 1
+    step_size: Positive = 2.0
+    beta: Positive = 1.0
+    draws: PositiveInt = 4
     warm_start: StrictBool = False
     initialization: Literal["default", "interval"] = "default"
     training: Training | None = None
@@ -191,6 +220,17 @@ class RobustLikelihood(Spec):
                 f"initialization: got {self.initialization!r} with warm_start: true; "
                 "allowed: an initialization of its own only with warm_start: false"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _keys_that_its_bounds_read(self) -> RobustLikelihood:
+        for name, bounds in READ_WITH.items():
+            value = getattr(self, name)
+            if self.bounds != bounds and value != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"{name}: got {value} with bounds: {self.bounds}; "
+                    f"allowed: only with bounds: {bounds}"
+                )
         return self
 
 

@@ -1,0 +1,59 @@
+"""Whether the defenses of an experiment fit its model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from certibayes import registry
+from certibayes.config.defenses import EXACT_INFORMATION, Fisher, RobustLikelihood
+from certibayes.config.study import Experiment, Study
+
+LINEAR = ("crown_ibp", "shared_adversary")
+"""Bounds of a robust likelihood that need linear bounds of the log density."""
+OF_LABELS = ("interval", "crown_ibp", "mixed")
+"""Bounds of a robust likelihood that there are for classifiers too."""
+
+
+def defense_findings(study: Study, key: str, experiment: Experiment) -> Iterator[str]:
+    """Yield one line per defense that has no meaning for the model of an experiment.
+
+    Args:
+        study: the study, its sweeps expanded.
+        key: of the experiment.
+        experiment: names only parts that exist.
+    """
+    for name in experiment.defenses:
+        spec = None if name == "none" else study.defenses[name]
+        place = f"{key}.defenses: got {name!r}"
+        if isinstance(spec, Fisher) and spec.trace == "exact":
+            yield from _inexact(study, place, experiment)
+        elif isinstance(spec, RobustLikelihood):
+            yield from _unbounded(study, place, experiment, spec)
+
+
+def _inexact(study: Study, place: str, experiment: Experiment) -> Iterator[str]:
+    estimator = study.models[experiment.model].estimator
+    if estimator is not None and estimator.kind not in EXACT_INFORMATION:
+        yield (
+            f"{place} with trace: exact and the {estimator.kind!r} estimator of "
+            f"{experiment.model!r}; allowed estimators: {', '.join(EXACT_INFORMATION)}"
+        )
+
+
+def _unbounded(
+    study: Study, place: str, experiment: Experiment, spec: RobustLikelihood
+) -> Iterator[str]:
+    estimator = study.models[experiment.model].estimator
+    if estimator is None:
+        if spec.bounds not in OF_LABELS:
+            yield (
+                f"{place} with bounds: {spec.bounds} and the classifier {experiment.model!r}, "
+                f"which has no posterior over theta; allowed bounds: {', '.join(OF_LABELS)}"
+            )
+        return
+    bounded = [name for name in registry.names("log_density_graph") if name != "ensemble"]
+    if spec.bounds in LINEAR and estimator.kind not in bounded:
+        yield (
+            f"{place} with bounds: {spec.bounds} and the {estimator.kind!r} estimator of "
+            f"{experiment.model!r}; allowed estimators: {', '.join(bounded)}"
+        )

@@ -1,0 +1,73 @@
+"""What every worst case of a robust likelihood is given, and how strengths grow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from certibayes.attacks.base import ConditionalModel
+from certibayes.config.defenses import RobustLikelihood
+from certibayes.threat import Ball
+
+
+@dataclass(frozen=True)
+class Neighborhood:
+    """A batch of pairs and the balls around its observations.
+
+    Attributes:
+        model: q(. | x) at the current weights.
+        target: theta, shape (batch, theta_dim), or labels, shape (batch,).
+        x: raw observations inside the clip range, shape (batch, x_dim).
+        ball: admissible perturbations at the present radius, raw units, dtype of x.
+    """
+
+    model: ConditionalModel
+    target: Tensor
+    x: Tensor
+    ball: Ball
+
+    @cached_property
+    def q(self) -> Distribution:
+        """The distributions at x, batch shape (batch,); one pass serves all who ask."""
+        return self.model(self.x)
+
+    @cached_property
+    def clean(self) -> Tensor:
+        """The log-likelihoods at x, log q(target | x), shape (batch,)."""
+        log: Tensor = self.q.log_prob(self.target)
+        return log
+
+
+class WorstCase(Protocol):
+    """One way of bounding the worst case over a ball; registered by the name of its `bounds`."""
+
+    def __call__(
+        self, spec: RobustLikelihood, at: Neighborhood, grown: float, generator: torch.Generator
+    ) -> Tensor:
+        """Return the worst case, shape (batch,), differentiable; log q(target | x) at radius 0.
+
+        Args:
+            spec: hyper-parameters.
+            at: pairs and balls.
+            grown: how far the weight of the bound has grown, in [0, 1].
+            generator: source of any draws.
+
+        Raises:
+            TypeError: if the model has no such bound.
+        """
+        ...
+
+
+def ramp(progress: float, fraction: float) -> float:
+    """Return progress / fraction, at most 1; 1 if the fraction is 0.
+
+    Args:
+        progress: share of training done, in [0, 1].
+        fraction: share of training over which something grows linearly from 0 to 1.
+    """
+    return min(1.0, progress / fraction) if fraction > 0 else 1.0
