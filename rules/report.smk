@@ -23,6 +23,11 @@ rule report:
             caption="captions/tradeoff.rst",
             category="Summary",
         ),
+        tightness=report(
+            f"{PLAN.root}/tightness.csv",
+            caption="captions/tightness.rst",
+            category="Summary",
+        ),
         invariants=report(
             f"{PLAN.root}/invariants.json",
             caption="captions/invariants.rst",

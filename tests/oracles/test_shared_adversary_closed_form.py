@@ -171,6 +171,43 @@ def test_linear_certificates_of_a_flow_are_tighter_than_intervals():
     assert (found["crown"].mean <= found["crown_ibp"].mean + 1e-12).double().mean() > 0.8
 
 
+@pytest.mark.parametrize("route", ["truncated_kl", "best"])
+def test_other_routes_are_sound_too_and_near_the_truth(register, route):
+    x, ball = observations(10), ball_of(0.1)
+    truth = float(total_variation(vertices(ball)).max())
+    changes = {"route": route, "draws": 10_000, "pilot_draws": 300}
+    _, prepared, result = certified(register, x, ball, **changes)
+    assert (result.upper >= truth).all()
+    assert (result.upper >= result.mean).all()
+    assert float(result.upper.median()) <= 1.7 * truth
+    assert prepared.pilot is not None
+    assert not torch.isin(prepared.pilot.theta, prepared.theta).any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("route", ["direct", "truncated_kl", "best"])
+def test_no_route_misses_the_true_worst_case_more_often_than_stated(register, route):
+    repetitions, alpha = 2_000, 0.05
+    ball = Ball("linf", torch.tensor([0.3, 0.1, 0.2], dtype=torch.float64))
+    changes = {"draws": 100, "comparison_draws": 2, "pilot_draws": 20, "seed": 5}
+    _, _, result = certified(
+        register,
+        observations(1).expand(repetitions, 3),
+        ball,
+        confidence=1 - alpha,
+        route=route,
+        **changes,
+    )
+    truth = float(total_variation(vertices(ball)).max())
+    missed = float((result.upper < truth).double().mean())
+    assert missed <= alpha + 3 * math.sqrt(alpha * (1 - alpha) / repetitions)
+
+
+def test_routes_need_planes():
+    with pytest.raises(ValueError, match="route: got 'best'; allowed with bounds 'interval'"):
+        spec(route="best")
+
+
 def test_betting_is_refused():
     with pytest.raises(ValueError, match="interval: got 'betting'"):
         spec(bounds="crown", interval="betting")

@@ -28,6 +28,7 @@ def write_posterior(root: Path, task="shift", model="maf", defense="none", seed=
     parameters += [row | about for row in _calibration(items, "clean", random, 1.0, 0.0)]
     base = _base(task, model, defense, seed)
     clean = {"coverage_area": 0.02} | _quantiles("predictive_l2", random.uniform(1, 2, 20))
+    clean |= {"nats": 4.0 if defense == "none" else 3.0}
     clean |= {"nll": -0.75, "nll_exact": -0.79, "coverage_90": 0.9, "c2st": 0.53}
     rows.append(base | clean | {"stage": "evaluate", "method": "clean", "kind": "clean"})
     coverage += [("clean", 0.0, level, level) for level in np.linspace(0.05, 0.95, 19)]
@@ -64,6 +65,8 @@ def write_posterior(root: Path, task="shift", model="maf", defense="none", seed=
         _verdicts(items, key, certified)
         about = {"stage": "certify", "method": "box", "kind": "posterior_shift", "tau": 0.2}
         about |= {"confidence": 0.999, "draws": 10_000, "interval": "empirical_bernstein"}
+        about |= {"bounds": "crown_ibp", "route": "direct"}
+        about |= _quantiles("reached_total_variation", np.full(ITEMS, 0.01))
         shares = {"certified_share": certified.mean(), "unknown_share": 1 - certified.mean()}
         quantities = _quantiles("total_variation", np.full(ITEMS, bound)) | {"refuted_share": 0.0}
         rows.append(base | about | _ball(epsilon, None) | quantities | shares)

@@ -61,7 +61,7 @@ def test_the_page_is_self_contained(study, tmp_path):
     page = (tmp_path / "summary.html").read_text()
     assert "<style>" in page
     assert "http" not in page
-    assert page.count("<table") == 2
+    assert page.count("<table") == 3
     assert "kl estimate" not in page
 
 
@@ -74,7 +74,7 @@ def test_the_page_says_whether_network_or_exact_posterior_moves(study, tmp_path)
         study.loc[attacked & posterior, f"exact_shift_kl_{end}"] = 100 * value
     table.write_html(study, tmp_path / "summary.html")
     page = (tmp_path / "summary.html").read_text()
-    assert page.count("<table") == 3
+    assert page.count("<table") == 4
     assert "shift: does the network fail, or does the exact posterior move?" in page
     assert page.count("0.5 [0.25, 7]") == known.sum()
     assert page.count("50 [25, 700]") == (attacked & posterior).sum()

@@ -1,5 +1,7 @@
 """Every kind of certificate and its options through the stages, with attacks in the same ball."""
 
+from math import erf
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,6 +33,8 @@ STUDY = {
             "radius": True,
             "tau": 0.9,
             "bounds": "crown_ibp",
+            "route": "best",
+            "pilot_draws": 50,
             "answers": {
                 "regions": {"left": {"theta_1": [-5.0, 0.0]}},
                 "quantiles": {"theta_2": [0.5]},
@@ -120,6 +124,31 @@ def test_every_certificate_has_its_columns(rows):
     shares = ["certified_share", "refuted_share", "unknown_share"]
     for name in STUDY["certificates"]:
         np.testing.assert_allclose(rows[name][shares].sum(axis=1), 1.0)
+
+
+def test_a_shift_stands_beside_the_attack_the_exact_posterior_and_what_is_known(folder, rows):
+    _, layout = load_study(folder, STUDY)
+    found = pd.read_csv(layout.root / "tightness.csv")
+    assert list(found["epsilon"]) == BOX["epsilons"]
+    np.testing.assert_allclose(
+        found["exact"], [erf((2 * kl / 8) ** 0.5) for kl in found["exact_kl"]]
+    )
+    assert (found["nats"] == found["nats_standard"]).all()
+    gains = found["nats"] > 0
+    assert (found["nats_share"].notna() == gains).all(), "no share of nothing"
+    assert set(found["route"]) == {"best"}
+    items = arrays_of(folder, "gaussian_linear_sbibm", "items.npz")
+    for epsilon in BOX["epsilons"]:
+        key = f"certify/shift/{epsilon!r}"
+        reached = items[f"{key}/reached_total_variation"]
+        assert (reached <= items[f"{key}/common_total_variation"] + 1e-9).all()
+        np.testing.assert_allclose(
+            items[f"{key}/gap_total_variation"], items[f"{key}/upper"] - reached
+        )
+        assert (items[f"{key}/gap_forward_kl"] >= -1e-9).all()
+    largest = items["certify/shift/0.05/reached_forward_kl"]
+    both = [items[f"attack/pgd/{epsilon!r}/common_forward_kl"] for epsilon in BOX["epsilons"]]
+    np.testing.assert_allclose(largest, np.maximum(*both))
 
 
 def test_radius_and_answers_are_items(folder):

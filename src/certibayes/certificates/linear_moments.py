@@ -42,6 +42,10 @@ class LinearMoments:
         self._products += joint.mT @ joint
         self.count += len(offset)
 
+    def reach(self, slope: Tensor) -> Tensor:
+        """Return the largest |slope . (t - center)| over the region, slope (n, batch, x_dim)."""
+        return torch.maximum(-self._least(slope), -self._least(-slope))
+
     def least_mean(self) -> Tensor:
         """Return the least mean of g over the region, shape (batch,)."""
         slope, offset = self._mean()
@@ -53,9 +57,15 @@ class LinearMoments:
         With d = t - center it is d' M d + 2 m . d + c, M, m, c the means of slope slope',
         slope offset and offset^2.
         """
-        products = self._products / self.count
-        matrix, mixed, constant = products[:, :-1, :-1], products[:, :-1, -1], products[:, -1, -1]
-        return self._largest_quadratic(matrix) - 2 * self._least(-mixed) + constant
+        return self._largest_of(self._products / self.count)
+
+    def largest_variance(self) -> Tensor:
+        """Bound the variance of g over the functions from above over the region, shape (batch,).
+
+        A quadratic function of t like the mean of g^2, with centered moments; not the unbiased
+        variance, which is count / (count - 1) times as large.
+        """
+        return self._largest_of(self._centered()).clamp(min=0.0)
 
     def mean_at_worst(self) -> tuple[Tensor, Tensor]:
         """Return the least mean of g, and the standard error of the mean where it is attained.
@@ -64,13 +74,20 @@ class LinearMoments:
         """
         slope, _ = self._mean()
         step = torch.cat((self._minimizer(slope) - self.center, slope.new_ones(len(slope), 1)), -1)
-        centered = self._products / self.count - _outer(self._sums / self.count)
-        variance = torch.einsum("bi,bij,bj->b", step, centered, step).clamp(min=0)
+        variance = torch.einsum("bi,bij,bj->b", step, self._centered(), step).clamp(min=0)
         return self.least_mean(), (variance / (self.count - 1)).sqrt()
 
     def _mean(self) -> tuple[Tensor, Tensor]:
         mean = self._sums / self.count
         return mean[:, :-1], mean[:, -1]
+
+    def _centered(self) -> Tensor:
+        return self._products / self.count - _outer(self._sums / self.count)
+
+    def _largest_of(self, products: Tensor) -> Tensor:
+        """Bound d' M d + 2 m . d + c, d = t - center, given [[M, m], [m', c]], M semidefinite."""
+        matrix, mixed, constant = products[:, :-1, :-1], products[:, :-1, -1], products[:, -1, -1]
+        return self._largest_quadratic(matrix) - 2 * self._least(-mixed) + constant
 
     def _least(self, slope: Tensor) -> Tensor:
         return least_product(slope, self.region) - (slope * self.center).sum(-1)

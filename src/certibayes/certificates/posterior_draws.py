@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -23,16 +23,18 @@ class PosteriorDraws:
         x: observations, shape (batch, x_dim).
         theta: draws, shape (n, batch, theta_dim).
         log_prob: log q(theta | x), shape (n, batch).
+        pilot: further draws that decide how a bound is taken and never report one, or None.
     """
 
     model: Estimator
     x: Tensor
     theta: Tensor
     log_prob: Tensor
+    pilot: PosteriorDraws | None = None
 
     def first(self, n: int) -> PosteriorDraws:
         """Return the first n draws per observation."""
-        return PosteriorDraws(self.model, self.x, self.theta[:n], self.log_prob[:n])
+        return replace(self, theta=self.theta[:n], log_prob=self.log_prob[:n])
 
     def blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield slices of draws and their thetas, at most 1,000 rows (or one draw) at a time."""

@@ -25,6 +25,7 @@ from certibayes.estimators.base import Estimator
 from certibayes.metrics.intervals.select import mean_lower
 from certibayes.metrics.standard_error import Estimate
 from certibayes.metrics.total_variation import total_variation_terms
+from certibayes.seeding import derive_seed
 from certibayes.threat import Ball
 
 
@@ -70,6 +71,7 @@ class PosteriorShift(Certificate[PosteriorDraws, PosteriorShiftResult]):
         """Draw theta ~ q(. | x), float64, once for all radii; `target` is not used.
 
         A closed form needs the draws of the comparison only, unless there are questions to answer.
+        Pilot draws are taken from streams of their own where the route needs them.
 
         Raises:
             ValueError: if model or x are not float64, x is not finite, the model is no registered
@@ -80,7 +82,11 @@ class PosteriorShift(Certificate[PosteriorDraws, PosteriorShiftResult]):
         require_float64(model, x)
         few = self.spec.bounds == "closed_form" and self.spec.answers is None
         draws = self.spec.comparison_draws if few else self.spec.draws
-        return draw_posterior(model, x, draws, seed)
+        drawn = draw_posterior(model, x, draws, seed)
+        if self.spec.route == "direct":
+            return drawn
+        pilot = draw_posterior(model, x, self.spec.pilot_draws, derive_seed(seed, "pilot"))
+        return replace(drawn, pilot=pilot)
 
     def certify(self, prepared: PosteriorDraws, ball: Ball) -> PosteriorShiftResult:
         """Bound the total variation over the ball around every x.

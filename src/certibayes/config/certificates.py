@@ -72,6 +72,11 @@ class PosteriorShift(Certificate):
             mixtures and ensembles of these) bounds the total variation itself by that of the
             family: deterministic, so that its confidence is 1; only the draws of the comparison
             are taken, and `confidence` is that of a refutation.
+        route: of "crown_ibp" and "crown", from the planes to the total variation. "direct" bounds
+            the integrand (1 - q(theta | x') / q(theta | x))+; "truncated_kl" bounds the divergence
+            over a region of theta, and the mass outside; "best" takes the smaller of both, each
+            with half of 1 - confidence.
+        pilot_draws: of theta per observation, which fix that region and are never reported on.
         simultaneous: whether `confidence` is that of all observations at once (union bound), not
             of each alone.
         radius: whether every observation's largest certified epsilon of the grid is stated, the
@@ -88,6 +93,8 @@ class PosteriorShift(Certificate):
     interval: Literal["hoeffding", "empirical_bernstein", "betting"] = "empirical_bernstein"
     comparison_draws: AtLeastTwo = 500
     """First draws, stored, on which attacks are compared with the bound; at most `draws`."""
+    route: Literal["direct", "truncated_kl", "best"] = "direct"
+    pilot_draws: AtLeastTwo = 1_000
     simultaneous: bool = False
     radius: bool = False
     answers: Answers | None = None
@@ -118,6 +125,14 @@ class PosteriorShift(Certificate):
             raise ValueError(
                 f"interval: got 'betting'; allowed with bounds {self.bounds!r}: hoeffding, "
                 "empirical_bernstein"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _route_of_bounds(self) -> PosteriorShift:
+        if self.bounds not in ("crown_ibp", "crown") and self.route != "direct":
+            raise ValueError(
+                f"route: got {self.route!r}; allowed with bounds {self.bounds!r}: direct"
             )
         return self
 

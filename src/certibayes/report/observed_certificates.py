@@ -12,6 +12,7 @@ from certibayes.columns import BALL_KEYS, MODEL_KEYS
 from certibayes.report.summary import read_metrics
 
 _TERMS = ("tau", "confidence", "draws", "interval")
+_FOUND = ("observation", "total_variation", "reached", "verdict")
 
 
 def read_certificates(folders: Sequence[Path]) -> pd.DataFrame:
@@ -22,7 +23,8 @@ def read_certificates(folders: Sequence[Path]) -> pd.DataFrame:
 
     Returns:
         Columns: the model's keys, method, norm, unit, epsilon, observation (its name),
-        total_variation (certified upper bound), verdict, tau, confidence, draws, interval.
+        total_variation (certified upper bound), reached (by the strongest stored attack, on the
+        certificate's own draws; empty without one), verdict, tau, confidence, draws, interval.
     """
     rows = []
     for folder in folders:
@@ -33,13 +35,15 @@ def read_certificates(folders: Sequence[Path]) -> pd.DataFrame:
         for _, row in metrics[metrics["stage"] == "certify"].iterrows():
             key = f"certify/{row['method']}/{float(row['epsilon'])!r}"
             bounds, verdicts = arrays.get(f"{key}/upper", ()), arrays.get(f"{key}/verdict", ())
+            reached = arrays.get(f"{key}/reached_total_variation", np.full(len(bounds), np.nan))
+            found = zip(names[: len(bounds)], bounds, reached, verdicts, strict=True)
             rows += [
                 {name: row[name] for name in (*MODEL_KEYS, "method", *BALL_KEYS, *_TERMS)}
-                | {"observation": name, "total_variation": bound, "verdict": verdict}
-                for name, bound, verdict in zip(names[: len(bounds)], bounds, verdicts, strict=True)
+                | dict(zip(_FOUND, values, strict=True))
+                for values in found
             ]
-    columns = [*MODEL_KEYS, "method", *BALL_KEYS, "observation", "total_variation", "verdict"]
-    return pd.DataFrame(rows, columns=[*columns, *_TERMS])
+    columns = [*MODEL_KEYS, "method", *BALL_KEYS, *_FOUND, *_TERMS]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def render_certificates(table: pd.DataFrame) -> str:

@@ -20,7 +20,7 @@ def read_metrics(folder: Path) -> pd.DataFrame:
         ValueError: if columns are missing or a stage is unknown.
     """
     path = folder / "metrics.csv"
-    frame = pd.read_csv(path)
+    frame = pd.read_csv(path).copy()  # consolidated: it has more columns than pandas likes apart
     missing = [column for column in COLUMNS if column not in frame.columns]
     if missing:
         raise ValueError(f"{path}: columns missing: {', '.join(missing)}; allowed: all of COLUMNS")

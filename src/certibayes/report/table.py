@@ -15,7 +15,9 @@ import pandas as pd
 from certibayes.io import atomic
 from certibayes.report.exact_table import exact_parts
 from certibayes.report.levels import levels
+from certibayes.report.rounding import bound_text
 from certibayes.report.seeds import over_seeds
+from certibayes.report.tightness import tightness_parts
 
 WIDTH = 120
 _GROUP = ["task", "budget", "norm", "unit", "clip", "mask"]
@@ -54,7 +56,8 @@ def write_html(summary: pd.DataFrame, path: Path) -> None:
     """Write the table with every column as one self-contained HTML page.
 
     Where models have several seeds, a second part gives mean, standard deviation and range over
-    them. For tasks with an exact posterior a part compares it under attack with the network.
+    them. Certified shifts stand beside what attacks reach and what the model knows. For tasks with
+    an exact posterior a part compares it under attack with the network.
     """
     table = levels(summary)
     parts = [
@@ -67,7 +70,8 @@ def write_html(summary: pd.DataFrame, path: Path) -> None:
         for _, group in table.groupby(_GROUP, sort=False, dropna=False)
     ]
     style = files("certibayes.report").joinpath("table.css").read_text()
-    body = "\n".join([*parts, *exact_parts(summary), *_over_seeds(summary)])
+    more = [*tightness_parts(summary), *exact_parts(summary), *_over_seeds(summary)]
+    body = "\n".join([*parts, *more])
     page = (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>Summary</title>"
         f"<style>{style}</style></head>\n<body>\n<h1>Summary</h1>\n{body}\n</body></html>\n"
@@ -94,7 +98,7 @@ def _over_seeds(summary: pd.DataFrame) -> list[str]:
 
 def _certified(group: pd.DataFrame) -> pd.Series:
     posterior = group.iloc[0]["form"] == "posterior"
-    return group["certified"].map(lambda value: _bound(value, up=posterior))
+    return group["certified"].map(lambda value: bound_text(value, up=posterior))
 
 
 def _title(group: pd.DataFrame) -> str:
@@ -178,7 +182,7 @@ def _level_line(row: pd.Series) -> str:
         _number(row["clean"]),
         _number(row["noise"]),
         _number(row["attacked"]),
-        _bound(row["certified"], up=row["form"] == "posterior"),
+        bound_text(row["certified"], up=row["form"] == "posterior"),
         _interval(row["certified_low"], row["certified_high"]),
         _percent(row["certified_share"], math.floor),
         _percent(row["refuted_share"]),
@@ -195,13 +199,6 @@ def _given(value: Any) -> bool:
 
 def _number(value: Any) -> str:
     return f"{value:.3f}" if _given(value) else "-"
-
-
-def _bound(value: Any, up: bool) -> str:
-    if not _given(value):
-        return "-"
-    rounding = math.ceil if up else math.floor
-    return f"{rounding(round(1000 * value, 6)) / 1000:.3f}"
 
 
 def _interval(low: Any, high: Any) -> str:

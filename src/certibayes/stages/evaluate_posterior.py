@@ -8,6 +8,7 @@ from torch import nn
 from certibayes.config.jobs import EvaluateJob
 from certibayes.estimators.base import Estimator
 from certibayes.layout import Layout
+from certibayes.metrics.information import nats_over_prior, prior_log_prob
 from certibayes.metrics.kl import monte_carlo_kl
 from certibayes.metrics.mmd import squared_mmd
 from certibayes.metrics.nll import negative_log_likelihood
@@ -23,7 +24,7 @@ from certibayes.stages.evaluate_observed import add_observed
 from certibayes.stages.evaluate_parameters import add_parameters
 from certibayes.stages.evaluate_predictive import PredictiveCheck
 from certibayes.stages.evaluate_reference import reference_columns
-from certibayes.stages.evaluate_shift import add_certificates, exact_shift
+from certibayes.stages.evaluate_shift import add_certificates, exact_columns_of_shift
 from certibayes.stages.evaluate_subject import Drawn, Subject, load_subject
 from certibayes.stages.findings import (
     Findings,
@@ -32,7 +33,7 @@ from certibayes.stages.findings import (
     means,
     quantiles,
 )
-from certibayes.tasks.base import Task, ThetaTask
+from certibayes.tasks.base import PosteriorTask, Task, ThetaTask
 
 PAIRS_PER_BLOCK = 5_000
 
@@ -82,14 +83,19 @@ def _common_columns(
 
 
 def _fit_columns(subject: Subject) -> dict[str, Value]:
-    """Return the likelihood of all test pairs, and that of the exact posterior."""
+    """Return the likelihood of all test pairs, the nats over the prior, the exact posterior's."""
     reference = load_reference(subject.layout, subject.job)
     blocks = zip(
         reference.target.split(PAIRS_PER_BLOCK), reference.x.split(PAIRS_PER_BLOCK), strict=True
     )
     log_prob = torch.cat([subject.model(x).log_prob(theta) for theta, x in blocks])
-    exact = subject.task.exact_posterior(reference.x)
+    task = subject.task
+    exact = task.exact_posterior(reference.x)
+    log_prior = None
+    if isinstance(task, PosteriorTask):
+        log_prior = prior_log_prob(task.prior, reference.target)
     return {
+        "nats": None if log_prior is None else nats_over_prior(log_prob, log_prior),
         "nll": float(negative_log_likelihood(log_prob).mean),
         "nll_pairs": len(log_prob),
         "nll_exact": None if exact is None else -float(exact.log_prob(reference.target).mean()),
@@ -139,7 +145,7 @@ def _add_attack(
         **means("forward_kl", divergences["forward_kl"]),
         **means("reverse_kl", divergences["reverse_kl"]),
         mmd_se=float(discrepancy.standard_error.median()),
-        exact_total_variation=exact_shift(
+        **exact_columns_of_shift(
             job,
             subject.layout,
             subject.task,

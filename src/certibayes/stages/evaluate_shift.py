@@ -21,28 +21,25 @@ from certibayes.stages.certificate_files import (
     comparison_draws,
     stored_certificates,
 )
-from certibayes.stages.findings import (
-    Findings,
-    perturbation_columns,
-    quantiles,
-)
+from certibayes.stages.evaluate_gap import gap_columns, gaps
+from certibayes.stages.findings import Findings, Value, perturbation_columns, quantiles
 from certibayes.stages.observations import ball_of
 from certibayes.tasks.base import ThetaTask
 
 
-def exact_shift(
+def exact_columns_of_shift(
     job: EvaluateJob,
     layout: Layout,
     task: ThetaTask,
     at: PerturbationAt,
     mask: tuple[int, ...] | None = None,
-) -> float | None:
-    """Return the exact posterior's own worst total variation over the ball, where it is known."""
+) -> dict[str, Value]:
+    """Return the exact posterior's own worst shift over the ball, where it is known."""
     ball = masked(ball_of(layout, job, task, at), mask, "mask")
-    if ball.clip is not None:
-        return None
-    shift = task.worst_case_shift(ball)
-    return None if shift is None else shift[0]
+    shift = None if ball.clip is not None else task.worst_case_shift(ball)
+    if shift is None:
+        return {}
+    return {"exact_total_variation": shift[0], "exact_forward_kl": shift[1]}
 
 
 def add_certificates(
@@ -71,12 +68,16 @@ def add_certificates(
             assert isinstance(spec, PosteriorShiftSpec)
             assert isinstance(result, PosteriorShiftResult)
             certificate = PosteriorShift(spec)
+            divergence: torch.Tensor | None = None
             for attack in attacks:
                 if attack.inside(spec.perturbation, stored.epsilon):
                     reached = attacked[attack.key]
                     result = certificate.refute_on_draws(result, log_prob, reached)
-            exact = exact_shift(job, layout, task, spec.perturbation.at(stored.epsilon))
-            _add_certificate(findings, job, stored, spec, result, exact)
+                    mean = monte_carlo_kl(log_prob, reached).mean
+                    divergence = mean if divergence is None else torch.maximum(divergence, mean)
+            exact = exact_columns_of_shift(job, layout, task, spec.perturbation.at(stored.epsilon))
+            found = gaps(result, divergence)
+            _add_certificate(findings, job, stored, spec, result, found, exact)
 
 
 def _same_ball(attack: StoredAttack, spec: CertificateSpec) -> bool:
@@ -103,7 +104,8 @@ def _add_certificate(
     stored: StoredCertificate,
     spec: PosteriorShiftSpec,
     result: PosteriorShiftResult,
-    exact: float | None,
+    found: dict[str, torch.Tensor],
+    exact: dict[str, Value],
 ) -> None:
     tests = slice(job.evaluation.observations)
     certified, refuted = result.certified[tests], result.refuted[tests]
@@ -120,6 +122,7 @@ def _add_certificate(
             "common_forward_kl": result.comparison_kl[tests],
             **{label: end[tests] for label, end in stored.answers.items()},
             **({} if stored.radius is None else {"radius": stored.radius[tests]}),
+            **{name: values[tests] for name, values in found.items()},
         },
     )
     if len(result.upper) > len(upper):
@@ -128,7 +131,7 @@ def _add_certificate(
         findings.posterior[f"{stored.key}/verdict"] = np.array(
             [str(verdict) for verdict in result.verdict[real:]]
         )
-        for label, end in stored.answers.items():
+        for label, end in (stored.answers | found).items():
             findings.posterior[f"{stored.key}/{label}"] = end[real:].numpy()
         if stored.radius is not None:
             findings.posterior[f"{stored.key}/radius"] = stored.radius[real:].numpy()
@@ -141,13 +144,16 @@ def _add_certificate(
         **perturbation_columns(spec.perturbation, stored.epsilon),
         observations=len(upper),
         **quantiles("total_variation", upper),
-        exact_total_variation=exact,
+        **exact,
+        **gap_columns(found, tests),
         kl_estimate_median=_median(result.kl_estimate.mean[tests]),
         kl_certified_median=None if kl_bound is None else _median(kl_bound[tests]),
         certified_share=float(certified.double().mean()),
         refuted_share=float(refuted.double().mean()),
         unknown_share=float(unknown.double().mean()),
         tau=spec.tau,
+        bounds=spec.bounds,
+        route=spec.route,
         radius_median=None if stored.radius is None else _median(stored.radius[tests]),
         simultaneous=spec.statements(len(result.upper)) if spec.stated_draws else None,
         confidence=result.confidence,

@@ -5,23 +5,34 @@ from __future__ import annotations
 from certibayes.attempt import attempt
 from certibayes.config.jobs import ReportJob
 from certibayes.layout import Layout
-from certibayes.report import adaptive, figures, invariants, seeds, summary, table, tradeoff
+from certibayes.report import (
+    adaptive,
+    figures,
+    invariants,
+    seeds,
+    summary,
+    table,
+    tightness,
+    tradeoff,
+)
 from certibayes.report.simulations import read_simulations
 from certibayes.stages.failures import FAILURES
 
 EVALUATED = ("metrics.csv", "items.npz", "coverage.csv", "parameters.csv", "posterior.npz")
 """Files of an `evaluate` folder that the report reads."""
+TABLES = ("summary.csv", "seeds.csv", "tradeoff.csv", "tightness.csv")
+"""What it writes into the study's folder."""
 
 
 def run(job: ReportJob, layout: Layout, code: str) -> None:
-    """Write summary.csv, seeds.csv, tradeoff.csv, invariants.json and the folder report/."""
+    """Write the tables of the study, invariants.json and the folder report/."""
     folders = [layout.evaluate(model) for model in job.models]
     inputs = [folder / name for folder in folders for name in EVALUATED]
     inputs += adaptive.check_files(job.models, layout)
     references = {layout.reference(model): None for model in job.models}
     counts = [reference / FAILURES for reference in references]
     written = (
-        *("summary.csv", "seeds.csv", "tradeoff.csv", "invariants.json"),
+        *(*TABLES, "invariants.json"),
         layout.report.name,
     )
     with attempt(
@@ -40,9 +51,10 @@ def run(job: ReportJob, layout: Layout, code: str) -> None:
         summary.write(collected, layout.root / "summary.csv")
         summary.write(seeds.over_seeds(collected), layout.root / "seeds.csv")
         summary.write(tradeoffs, layout.root / "tradeoff.csv")
+        summary.write(tightness.tightness(collected), layout.root / "tightness.csv")
         summary.write(read_simulations(counts), layout.report / "simulations.csv")
         invariants.write(found, layout.root / "invariants.json")
-        for name in ("summary.csv", "seeds.csv", "tradeoff.csv"):
+        for name in TABLES:
             run.artifact(layout.root / name)
         run.finished(
             {

@@ -1,0 +1,114 @@
+"""Total variation by a truncated divergence, against distributions whose distance is known."""
+
+import math
+
+import pytest
+import torch
+
+from certibayes.bounds.interval import Interval
+from certibayes.certificates.truncated_kl import TruncatedKL, total_variation_bound
+from certibayes.metrics.intervals.width import mean_width
+from certibayes.seeding import generator
+
+METHODS = ("hoeffding", "empirical_bernstein")
+ALPHA = 0.05
+REPETITIONS = 2_000
+
+
+def missed_at_most(missed, alpha=ALPHA):
+    spread = math.sqrt(alpha * (1 - alpha) / len(missed))
+    return float(missed.double().mean()) <= alpha + 3 * spread
+
+
+def true_variation(shift):
+    return math.erf(shift / math.sqrt(8))
+
+
+def planes(shift, draws, source, batch=REPETITIONS):
+    """q(theta | x') = N(shift x', 1) at x = 0, |x'| <= 1: log ratio >= shift z x' - shift^2 / 2.
+
+    The plane is attained at x' = 1 and x' = -1, so that there L(theta) = log q(theta | x').
+    """
+    noise = torch.randn(draws, batch, generator=source, dtype=torch.float64)
+    return (shift * noise).unsqueeze(-1), torch.full_like(noise, -(shift**2) / 2)
+
+
+def truncated(shift, pilot, draws, batch=REPETITIONS):
+    ones = torch.ones(batch, 1, dtype=torch.float64)
+    source = generator("planes", shift, pilot, draws)
+    found = TruncatedKL.of_pilot(
+        Interval(-ones, ones), 0 * ones, [planes(shift, pilot, source, batch)]
+    )
+    for _ in range(2):
+        found.add(*planes(shift, draws // 2, source, batch))
+    return found
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("shift", "draws"), [(0.3, 100), (1.0, 100), (2.5, 400)])
+def test_upper_misses_the_true_variation_no_more_often_than_stated(method, shift, draws):
+    upper = truncated(shift, 20, draws).upper(method, 1 - ALPHA)
+    assert missed_at_most(upper < true_variation(shift))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_upper_is_near_the_truth_and_above_the_mean(method):
+    found = truncated(0.25, 500, 20_000, batch=20)
+    upper = found.upper(method, 1 - ALPHA)
+    assert (upper >= true_variation(0.25)).all()
+    assert (upper > found.mean()).all()
+    if method == "empirical_bernstein":
+        assert float(upper.median()) <= 1.6 * true_variation(0.25)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_widths_cover_the_mean_of_skewed_terms(method):
+    """Terms are -1 with probability 0.97 and 3 otherwise: rare large values decide the mean."""
+    n, span = 60, torch.tensor(4.0, dtype=torch.float64)
+    uniform = torch.rand(n, REPETITIONS, generator=generator("skewed"), dtype=torch.float64)
+    terms = torch.where(uniform < 0.97, -1.0, 3.0).double()
+    upper = terms.mean(0) + mean_width(method, terms.var(0), span, n, ALPHA)
+    assert missed_at_most(upper < -0.97 + 0.09)
+    naive = terms.mean(0) + 1.645 * (terms.var(0) / n).sqrt()
+    assert not missed_at_most(naive < -0.97 + 0.09), "the terms are skewed enough to tell"
+
+
+def test_the_inequality_holds_for_any_distributions_and_regions():
+    source = generator("discrete")
+    shape = (20_000, 6)
+    for power in (0.3, 1.0, 4.0):
+        p, q = (
+            (power * torch.randn(shape, generator=source, dtype=torch.float64)).softmax(-1)
+            for _ in range(2)
+        )
+        q = torch.where(torch.rand(len(p), 1, generator=source) < 0.5, q, 0.9 * p + 0.1 * q)
+        inside = torch.rand(shape, generator=source) < 0.8
+        divergence = (inside * p * (p / q).log()).sum(-1)
+        outside = 1 - (inside * p).sum(-1)
+        variation = (p - q).clamp(min=0).sum(-1)
+        assert (total_variation_bound(divergence, outside) >= variation - 1e-12).all()
+
+
+def test_what_lies_outside_counts_twice():
+    """Q = P given K: the divergence over K is negative, yet mass 1 - pi has moved."""
+    pi = torch.tensor([0.9], dtype=torch.float64)
+    divergence = pi * pi.log()
+    assert (divergence < 0).all()
+    assert (total_variation_bound(divergence, 1 - pi) >= 1 - pi).all()
+    zero = torch.zeros(1, dtype=torch.float64)
+    assert total_variation_bound(zero, zero).item() == 0
+    assert total_variation_bound(zero + torch.inf, zero).item() == 1
+
+
+def test_planes_that_are_not_finite_lie_outside():
+    ones = torch.ones(2, 1, dtype=torch.float64)
+    source = generator("infinite")
+    slope, offset = planes(0.3, 400, source, batch=2)
+    offset[::2, 1] = -torch.inf
+    slope[1::4, 1] = torch.nan
+    found = TruncatedKL.of_pilot(Interval(-ones, ones), 0 * ones, [(slope, offset)])
+    found.add(slope, offset)
+    upper = found.upper("hoeffding", 0.95)
+    assert upper.isfinite().all()
+    assert upper[0] < 0.9
+    assert upper[1] == 1
