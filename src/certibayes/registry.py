@@ -78,6 +78,12 @@ REGISTRY: dict[str, dict[str, str]] = {
     "inference": {
         "map": "certibayes.bnn.map:MAP",
         "bbb": "certibayes.bnn.bbb:BBB",
+        "vogn": "certibayes.bnn.vogn:VOGN",
+        "noisy_adam": "certibayes.bnn.noisy_adam:NoisyAdam",
+        "swag": "certibayes.bnn.swag:SWAG",
+        "hmc": "certibayes.bnn.hmc:HMC",
+        "ensemble": "certibayes.bnn.ensemble:Ensemble",
+        "mc_dropout": "certibayes.bnn.mc_dropout:MCDropout",
     },
     "attack": {
         "noise": "certibayes.attacks.noise:Noise",

@@ -51,7 +51,9 @@ def fit(
     interruption: Interruption,
     report: Report,
 ) -> FitResult:
-    """Train in place: minibatch Adam with a schedule of the rate, clipped gradient norm.
+    """Train in place, with a schedule of the rate and a clipped gradient norm.
+
+    Steps are minibatch Adam's on the inference's loss, unless the inference takes its own.
 
     Every random choice is derived from (seed, epoch or step), so a resumed run equals an
     uninterrupted one bit by bit at an equal number of threads. With `spec.patience`, training
@@ -71,7 +73,8 @@ def fit(
         checkpoint: asked for a state at the start; saved every `spec.checkpoint_seconds`.
         interruption: looked at after every step.
         report: called at the end of every epoch with the step and
-            train/loss, train/learning_rate, validation/nll (and validation/objective).
+            train/loss, train/learning_rate, validation/nll (and validation/objective), and the
+            inference's diagnostics, train/<name>.
 
     Raises:
         Interrupted: if asked to stop; the state is saved first.

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from certibayes.bnn.base import WeightInference
+from certibayes.bnn.base import Batch, Step, WeightInference
+from certibayes.clipping import clip_norm
 from certibayes.config.models import Training
 from certibayes.defenses.base import Defense
-from certibayes.rows import Pair, Pairs, blocks, pairs_on
+from certibayes.rows import Pairs, blocks, pairs_on
 from certibayes.seeding import generator
 from certibayes.training_schedule import Schedule
 
@@ -72,7 +73,8 @@ class Loop:
         for key, pairs in (("training", training), ("validation", validation)):
             if len(pairs) == 0:
                 raise ValueError(f"{key}: got 0 pairs; allowed: at least one")
-        self.per_epoch = max(self.examples // spec.batch_size, 1)
+        minibatches = max(self.examples // spec.batch_size, 1)
+        self.per_epoch = 1 if inference.full_batch else minibatches
         self.total = spec.epochs * self.per_epoch
         self.parameters = [p for p in inference.parameters() if p.requires_grad]
         device = self.parameters[0].device
@@ -96,8 +98,10 @@ class Loop:
         while self.step < self.total and not self._stops_early():
             epoch, first = divmod(self.step, self.per_epoch)
             self.inference.train()
-            for target, x in self._batches(epoch, first):
-                self._loss_sum += self._update(target, x)
+            if self.step == 0:
+                self.inference.begin()
+            for batches in self._steps_of(epoch, first):
+                self._loss_sum += self._update(batches)
                 self.step += 1
                 yield None if self.step % self.per_epoch else self._end_epoch(epoch)
 
@@ -138,49 +142,75 @@ class Loop:
         self.schedule.restore(state["schedule"])
         self._best = None if state["best"] is None else _Best(**state["best"])
 
-    def _batches(self, epoch: int, first: int) -> Iterator[Pair]:
+    def _steps_of(self, epoch: int, first: int) -> Iterator[Sequence[Batch]]:
+        """Yield what each step of an epoch is about, from the given one on."""
         size = self.spec.batch_size
+        if self.inference.full_batch:
+            yield [
+                self._block(torch.arange(start, min(start + size, self.examples)))
+                for start in range(0, self.examples, size)
+            ]
+            return
         order = torch.randperm(self.examples, generator=generator(self.seed, "order", epoch))
-        return self.training.batches(order[first * size : self.per_epoch * size], size)
+        order = order[first * size : self.per_epoch * size]
+        read = self.training.batches(order, size)
+        for numbers, (target, x) in zip(order.split(size), read, strict=True):
+            draws = generator(self.seed, "draws", self.step)
+            yield [self._batch(numbers, target, x, self.step / self.total, _always(draws))]
 
-    def _update(self, target: Tensor, x: Tensor) -> float:
-        progress = self.step / self.total
-        draws = generator(self.seed, "draws", self.step)
+    def _block(self, numbers: Tensor) -> Batch:
+        """Return some training pairs with the same objective at every step."""
+        target, x = self.training.batch(numbers)
+        first = int(numbers[0])
+        return self._batch(numbers, target, x, 1.0, lambda: generator(self.seed, "draws", first))
 
-        def per_example(model: nn.Module) -> Tensor:
-            return self.defense.objective(model, target, x, progress, draws)
+    def _batch(
+        self,
+        numbers: Tensor,
+        target: Tensor,
+        x: Tensor,
+        progress: float,
+        draws: Callable[[], torch.Generator],
+    ) -> Batch:
+        def objective(model: nn.Module, target: Tensor) -> Tensor:
+            return self.defense.objective(model, target, x, progress, draws())
 
-        weight_noise = generator(self.seed, "weight noise", self.step)
-        loss = self.inference.loss(per_example, self.examples, weight_noise)
-        self._require_finite("train/loss", loss)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self._clip_gradients()
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.rate(self.step)
-        self.optimizer.step()
+        return Batch(objective, target, numbers, self.seed)
+
+    def _update(self, batches: Sequence[Batch]) -> float:
+        step = Step(
+            self.step,
+            self.total,
+            self.examples,
+            self.schedule.rate(self.step),
+            self.spec.gradient_clip,
+            generator(self.seed, "weight noise", self.step),
+        )
+        loss = self.inference.update(batches, step)
+        if loss is None:
+            loss = self._descend(batches[0], step)
+        self._require_finite("train/loss", loss, step)
+        self.inference.after_step(step)
         return loss.item()
 
-    def _clip_gradients(self) -> None:
-        """Scale the gradient to the largest norm allowed, even where the norm exceeds float32."""
+    def _descend(self, batch: Batch, step: Step) -> Tensor:
+        """Take a step of Adam on the loss and return it."""
+        loss = self.inference.loss(batch, step.examples, step.generator)
+        self._require_finite("train/loss", loss, step)
+        self.optimizer.zero_grad()
+        loss.backward()
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
-        if torch.isfinite(norm):
-            nn.utils.clip_grads_with_norm_(self.parameters, self.spec.gradient_clip, norm)
-            return
-        largest = nn.utils.get_total_norm(gradients, float("inf"))
-        self._require_finite("largest gradient", largest)
-        for gradient in gradients:
-            gradient.div_(largest)
-        factor = self.spec.gradient_clip / nn.utils.get_total_norm(gradients)
-        for gradient in gradients:
-            gradient.mul_(factor)
+        clip_norm(gradients, step.gradient_clip, step.place)
+        for group in self.optimizer.param_groups:
+            group["lr"] = step.rate
+        self.optimizer.step()
+        return loss.detach()
 
-    def _require_finite(self, key: str, value: Tensor) -> None:
+    @staticmethod
+    def _require_finite(key: str, value: Tensor, step: Step) -> None:
         if not torch.isfinite(value):
             raise FloatingPointError(
-                f"{key}: got {value.item()} at step {self.step} of {self.total}; "
-                "allowed: a finite number"
+                f"{key}: got {value.item()} {step.place}; allowed: a finite number"
             )
 
     def _end_epoch(self, epoch: int) -> dict[str, float]:
@@ -188,6 +218,7 @@ class Loop:
             "train/loss": self._loss_sum / self.per_epoch,
             "train/learning_rate": self.schedule.rate(self.step),
         }
+        metrics |= {f"train/{name}": v for name, v in self.inference.diagnostics().items()}
         self._loss_sum = 0.0
         patient = self.spec.patience is not None
         judged = patient or self.schedule.needs_validation
@@ -224,3 +255,8 @@ class Loop:
             if of_defense:
                 objective += self.defense.objective(model, target, x, 1.0, draws).sum().item()
         return nll / len(self.validation), objective / len(self.validation)
+
+
+def _always(draws: torch.Generator) -> Callable[[], torch.Generator]:
+    """Return a function that hands over one generator, wherever its stream is."""
+    return lambda: draws

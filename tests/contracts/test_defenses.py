@@ -20,7 +20,8 @@ from certibayes.config.defenses import (
     RobustLikelihood,
     Trades,
 )
-from certibayes.config.models import MAF, MLP, BBBInference, Gaussian, MAPInference
+from certibayes.config.inference import BBBInference, MAPInference
+from certibayes.config.models import MAF, MLP, Gaussian
 from certibayes.config.threat import BoundedPerturbationAt
 from certibayes.defenses.base import Defense
 from certibayes.defenses.mixing import mix

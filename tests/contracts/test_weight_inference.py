@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from inference_zoo import SPECS, classifier
 from torch import Tensor, nn
 from torch.distributions import Normal, constraints
 from torch.func import functional_call
@@ -13,7 +14,8 @@ from certibayes.bnn.base import WeightInference, WeightSamples
 from certibayes.bnn.bbb import BBB
 from certibayes.bnn.map import MAP
 from certibayes.bnn.predictive import Predictive
-from certibayes.config.models import BBBInference, Gaussian, MAPInference
+from certibayes.config.inference import BBBInference, MAPInference
+from certibayes.config.models import Gaussian
 from certibayes.seeding import generator
 
 NOISE_STD = 0.5
@@ -97,11 +99,8 @@ def test_kl_is_that_of_torch_with_prior_std_scaled_by_fan_in() -> None:
     assert torch.allclose(inference.kl(), expected, rtol=1e-5)
 
 
-def classifier(kind: str) -> WeightInference:
-    spec = {"map": MAPInference(), "bbb": BBBInference(initial_std=0.3, stored_samples=5)}[kind]
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
-    return registry.load("inference", kind)(network, spec)
+def test_every_way_of_inferring_weights_is_tested() -> None:
+    assert set(SPECS) == set(registry.names("inference"))
 
 
 @pytest.mark.parametrize("kind", registry.names("inference"))
@@ -151,13 +150,17 @@ def test_every_trained_parameter_gets_a_gradient_and_the_model_is_independent(ki
 def test_reset_starts_at_the_current_weights_of_the_module(kind: str) -> None:
     torch.manual_seed(0)
     network = nn.Linear(4, 3)
-    spec = {"map": MAPInference(), "bbb": BBBInference(initial_std=1e-6)}[kind]
+    spec = SPECS[kind]
+    if "initial_std" in type(spec).model_fields:
+        spec = spec.model_copy(update={"initial_std": 1e-6})
     inference = registry.load("inference", kind)(network, spec)
     with torch.no_grad():
         network.weight.fill_(0.25)
-    inference.reset()
-    weight = inference.sample(1, generator("a"))["weight"]
-    assert torch.allclose(weight, torch.full_like(weight, 0.25), atol=1e-5)
+        network.bias.fill_(0.5)
+    inference.reset(generator("start"))
+    samples = inference.sample(2, generator("a"))
+    assert torch.allclose(samples["weight"], torch.tensor(0.25), atol=1e-5)
+    assert torch.allclose(samples["bias"], torch.tensor(0.5), atol=1e-5)
 
 
 def test_predictive_is_the_mean_of_the_samples_probabilities() -> None:

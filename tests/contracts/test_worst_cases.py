@@ -13,7 +13,8 @@ from certibayes.certificates.shared_adversary import shared_bounds
 from certibayes.config.certificates import PosteriorShift
 from certibayes.config.defenses import RobustLikelihood
 from certibayes.config.embeddings import CNN1dEmbedding, MLPEmbedding
-from certibayes.config.models import MAF, MLP, BBBInference, MAPInference, Training
+from certibayes.config.inference import BBBInference, MAPInference
+from certibayes.config.models import MAF, MLP, Training
 from certibayes.config.threat import BoundedPerturbationAt
 from certibayes.defenses import worst_case_shared_adversary
 from certibayes.defenses.mixing import mix

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import partial
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,14 +13,15 @@ from torch import Tensor, nn
 from certibayes.bnn.base import WeightInference
 from certibayes.bnn.bbb import BBB
 from certibayes.bnn.map import MAP
+from certibayes.clipping import clip_norm
 from certibayes.config.defenses import NoDefense as NoDefenseSpec
-from certibayes.config.models import BBBInference, MAPInference, Training
+from certibayes.config.inference import BBBInference, MAPInference
+from certibayes.config.models import Training
 from certibayes.defenses.none import NoDefense
 from certibayes.process import Interrupted
 from certibayes.rows import MovedPairs, Rows, pairs_on
 from certibayes.threat import Scale
 from certibayes.training import FitResult, State, fit
-from certibayes.training_loop import Loop
 from certibayes.training_schedule import Schedule
 
 SPEC = Training(epochs=5, batch_size=16, learning_rate=0.02, checkpoint_seconds=1e6)
@@ -193,15 +192,11 @@ def test_a_loss_that_is_not_finite_names_step_and_loss() -> None:
 
 
 def test_a_gradient_whose_norm_exceeds_float32_is_clipped_to_its_direction() -> None:
-    weight = torch.nn.Parameter(torch.zeros(2))
-    weight.grad = torch.tensor([3e25, -4e25])
-    loop = SimpleNamespace(parameters=[weight], spec=SimpleNamespace(gradient_clip=5.0))
-    loop._require_finite = partial(Loop._require_finite, SimpleNamespace(step=0, total=1))
-    Loop._clip_gradients(loop)
-    torch.testing.assert_close(weight.grad, torch.tensor([3.0, -4.0]))
-    weight.grad = torch.tensor([torch.inf, 1.0])
+    gradient = torch.tensor([3e25, -4e25])
+    clip_norm([gradient], 5.0, "at step 0 of 1")
+    torch.testing.assert_close(gradient, torch.tensor([3.0, -4.0]))
     with pytest.raises(FloatingPointError, match="largest gradient: got inf at step 0 of 1"):
-        Loop._clip_gradients(loop)
+        clip_norm([torch.tensor([torch.inf, 1.0])], 5.0, "at step 0 of 1")
 
 
 def test_no_pairs_is_an_error_that_names_the_part() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,15 +19,71 @@ ModelBuilder = Callable[[nn.Module, WeightSamples], nn.Module]
 """Makes a conditional model from a network and weight samples, e.g. `Predictive`."""
 
 
+@dataclass(frozen=True)
+class Batch:
+    """A `PerExample` that knows which examples it is about.
+
+    Attributes:
+        objective: maps a conditional model and targets to objectives, shape (batch,).
+        target: theta, shape (batch, theta_dim), or labels, shape (batch,).
+        numbers: of the examples among all N of the training set, shape (batch,).
+        seed: of whatever belongs to an example for the whole of a training.
+    """
+
+    objective: Callable[[nn.Module, Tensor], Tensor]
+    target: Tensor
+    numbers: Tensor
+    seed: int
+
+    def __call__(self, model: nn.Module) -> Tensor:
+        """Return the objectives at a model, shape (batch,)."""
+        return self.objective(model, self.target)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a way of inferring weights knows of a step of training.
+
+    Attributes:
+        number: counted from 0.
+        total: steps of the whole training.
+        examples: N, the size of the training set.
+        rate: of the schedule.
+        gradient_clip: largest norm of the gradient of all weights.
+        generator: source of weight noise, of this step alone.
+    """
+
+    number: int
+    total: int
+    examples: int
+    rate: float
+    gradient_clip: float
+    generator: torch.Generator
+
+    @property
+    def place(self) -> str:
+        """What an error says of the step."""
+        return f"at step {self.number} of {self.total}"
+
+
 class WeightInference(nn.Module, ABC):
     """Owns variational parameters, prior, KL and reduction; a `state_dict` is a checkpoint.
 
-    Trained are the parameters that require a gradient.
+    Trained are the parameters that require a gradient. What a method needs besides `loss` and
+    `sample` it states in hooks that do nothing by default: `begin`, `update`, `after_step`,
+    `diagnostics`.
+
+    Attributes:
+        full_batch: whether a step is about all training pairs, in blocks of the batch size; the
+            objective is then the same function at every step: the defense at full strength, its
+            draws fixed. One step is one epoch.
     """
+
+    full_batch: bool = False
 
     @abstractmethod
     def loss(self, per_example: PerExample, examples: int, generator: torch.Generator) -> Tensor:
-        """Return the scalar to minimise: minus mean objective, plus the prior's share per example.
+        """Return the scalar to minimize: minus mean objective, plus the prior's share per example.
 
         Args:
             per_example: the batch's objectives as a function of the model.
@@ -48,5 +105,30 @@ class WeightInference(nn.Module, ABC):
         """Size of the fixed, finite ensemble that predicts after training."""
 
     @abstractmethod
-    def reset(self) -> None:
-        """Start again at the current weights of the wrapped module."""
+    def reset(self, generator: torch.Generator) -> None:
+        """Start again at the current weights of the wrapped module.
+
+        Args:
+            generator: source of what is drawn at the start.
+        """
+
+    def begin(self) -> None:
+        """Forget what was collected: training starts, from fresh weights or from trained ones."""
+
+    def update(self, batches: Sequence[PerExample], step: Step) -> Tensor | None:
+        """Take a step of its own and return the loss, a scalar without gradient.
+
+        None, the default, leaves the step to the trainer: Adam on `loss`.
+
+        Args:
+            batches: the minibatch alone, or with `full_batch` the blocks of all training pairs.
+            step: which step it is.
+        """
+        return None
+
+    def after_step(self, step: Step) -> None:
+        """Look at the weights after a step, whoever took it."""
+
+    def diagnostics(self) -> dict[str, float]:
+        """Return what tells whether the method works, finite, reported after every epoch."""
+        return {}

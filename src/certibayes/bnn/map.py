@@ -9,12 +9,16 @@ from torch import Tensor, nn
 
 from certibayes.bnn.base import ModelBuilder, PerExample, WeightInference, WeightSamples
 from certibayes.bnn.predictive import Predictive
-from certibayes.config.models import MAPInference
+from certibayes.bnn.prior import GaussianPrior
+from certibayes.config.inference import MAPInference
 from certibayes.estimators.base import Estimator
 
 
 class MAP(WeightInference):
-    """One weight vector, maximum a posteriori under a flat prior; loss = -mean objective."""
+    """One weight vector, maximum a posteriori.
+
+    loss = -mean objective - log p(w) / (likelihood_power * N); the prior p is flat by default.
+    """
 
     def __init__(
         self, module: nn.Module, spec: MAPInference, as_model: ModelBuilder = Predictive
@@ -29,14 +33,23 @@ class MAP(WeightInference):
         super().__init__()
         self.module = module
         self.spec = spec
+        self.prior = GaussianPrior.of(spec)
         self._as_model = as_model
 
     def loss(self, per_example: PerExample, examples: int, generator: torch.Generator) -> Tensor:
-        """Return minus the mean objective; the flat prior has no share."""
+        """Return minus the mean objective, plus the prior's share where it is not flat."""
+        return self._of_likelihood(per_example) + self._of_prior() / examples
+
+    def _of_likelihood(self, per_example: PerExample) -> Tensor:
         if isinstance(self.module, Estimator):
             return -per_example(self.module).mean()
         weights = {name: p.unsqueeze(0) for name, p in self.module.named_parameters()}
         return -per_example(self._as_model(self.module, weights)).mean()
+
+    def _of_prior(self) -> Tensor | float:
+        if self.prior is None:
+            return 0.0
+        return self.prior.energy(list(self.module.parameters())) / self.spec.likelihood_power
 
     def sample(self, n: int, generator: torch.Generator) -> WeightSamples:
         """Return n copies of the one weight vector."""
@@ -60,5 +73,5 @@ class MAP(WeightInference):
         """One: there is a single weight vector."""
         return 1
 
-    def reset(self) -> None:
+    def reset(self, generator: torch.Generator) -> None:
         """Do nothing: the module's weights are the trained ones."""

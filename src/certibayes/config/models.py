@@ -16,6 +16,13 @@ from certibayes.config.base import (
     Spec,
 )
 from certibayes.config.embeddings import AnyEmbedding
+from certibayes.config.inference import (
+    AnyInference,
+    EnsembleInference,
+    HMCInference,
+    MAPInference,
+    SWAGInference,
+)
 from certibayes.config.presets import PresetSpec
 from certibayes.config.tasks import Form
 
@@ -151,33 +158,8 @@ class MLP(Spec):
     hidden: tuple[PositiveInt, ...] = (128,)
 
 
-class MAPInference(Spec):
-    """One weight vector, maximum a posteriori with a flat prior."""
-
-    kind: Literal["map"] = "map"
-
-
-class BBBInference(Spec):
-    """Mean-field Gaussian variational weights (Blundell et al., 2015).
-
-    The objective per example is log-likelihood - kl_weight * KL(q || p) / N. The prior is
-    N(0, prior_std^2); with `prior_fan_in`, matrices have std prior_std / sqrt(fan_in).
-    kl_weight < 1 makes a tempered ("cold") posterior.
-    """
-
-    kind: Literal["bbb"] = "bbb"
-    prior_std: Positive = 1.0
-    prior_fan_in: StrictBool = True
-    kl_weight: Positive = 1.0
-    initial_std: Positive = 0.02
-    train_samples: PositiveInt = 1
-    stored_samples: PositiveInt = 32
-    """Weight samples stored after training: the fixed finite ensemble that predicts."""
-
-
 AnyEstimator = Annotated[Gaussian | Mixture | MAF | NSF, Field(discriminator="kind")]
 AnyNetwork = MLP
-AnyInference = Annotated[MAPInference | BBBInference, Field(discriminator="kind")]
 
 
 class Standardization(PresetSpec):
@@ -219,6 +201,28 @@ class Model(Spec):
         if self.estimator is not None and self.inference.kind != "map":
             raise ValueError(
                 f"inference.kind: got {self.inference.kind!r}; allowed with an estimator: map"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _training_suits_the_inference(self) -> Model:
+        spec, training = self.inference, self.training
+        if isinstance(spec, SWAGInference | HMCInference) and training.patience is not None:
+            raise ValueError(
+                f"training.patience: got {training.patience}; allowed with inference.kind "
+                f"{spec.kind!r}: null, because it collects weights at the end"
+            )
+        if isinstance(spec, HMCInference):
+            kept = training.epochs - spec.warmup_of(training.epochs)
+            needed = spec.stored_samples // spec.chains
+            if kept < needed:
+                raise ValueError(
+                    f"training.epochs: got {training.epochs}, which leaves {kept} trajectories "
+                    f"after the warm-up; allowed: at least stored_samples / chains = {needed}"
+                )
+        if isinstance(spec, EnsembleInference) and spec.perturbation == "targets":
+            raise ValueError(
+                "inference.perturbation: got 'targets'; allowed with labels: none, weights"
             )
         return self
 

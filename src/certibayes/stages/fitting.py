@@ -121,7 +121,7 @@ def _start(
     if base is None:
         source = generator(*_seeds(job), "initialization", *member_purpose(member))
         defense.initialize(network, source)
-        inference.reset()
+        inference.reset(source)
     else:
         inference.load_state_dict(load_inference_state(base, member_prefix(job, member)))
         log.info("starting from the weights of %s", base)

@@ -1,0 +1,57 @@
+"""Variational online Gauss-Newton (Khan et al., 2018), positive by Lin et al. (2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from certibayes.bnn.base import ModelBuilder
+from certibayes.bnn.natural_gradient import NaturalGradient
+from certibayes.bnn.predictive import Predictive
+from certibayes.bnn.squared_gradients import from_every_example, from_random_signs
+from certibayes.config.inference import VOGNInference
+
+
+class VOGN(NaturalGradient[VOGNInference]):
+    """Natural-gradient variational inference with one of two curvatures per example.
+
+    `signs` and `per_example`: h = mean over examples of squared per-example gradients, never
+    negative; in place of the Gauss-Newton matrix, exact where residuals have unit variance.
+    `reparametrized`: h = g * (w - mean) * precision, whose expectation over w ~ q is that of the
+    Hessian's diagonal, exact for any objective; it may be negative, and the precision follows
+    precision * (1 + z + z^2 / 2) with z = b (N h / lambda + delta - precision) / precision instead.
+    """
+
+    def __init__(
+        self, network: nn.Module, spec: VOGNInference, as_model: ModelBuilder = Predictive
+    ) -> None:
+        """Start at the network's weights with std `initial_std`; the network is then frozen.
+
+        Args:
+            network: maps x to logits (or to what `as_model` needs).
+            spec: hyper-parameters.
+            as_model: makes the conditional model from the network and weight samples.
+        """
+        super().__init__(network, spec, as_model)
+
+    def _curvature(
+        self,
+        objective: Tensor,
+        weights: Sequence[Tensor],
+        gradient: Sequence[Tensor],
+        generator: torch.Generator,
+    ) -> list[Tensor]:
+        if self.spec.curvature == "per_example":
+            return from_every_example(objective, weights)
+        if self.spec.curvature == "signs":
+            return from_random_signs(objective, weights, generator)
+        state = zip(gradient, weights, self.mean, self.precision, strict=True)
+        return [(g * (w - m) * precision).detach() for g, w, m, precision in state]
+
+    def _next_precision(self, precision: Tensor, target: Tensor) -> Tensor:
+        if self.spec.curvature != "reparametrized":
+            return super()._next_precision(precision, target)
+        z = self.spec.precision_rate * (target - precision) / precision
+        return precision * (1 + z + z**2 / 2)

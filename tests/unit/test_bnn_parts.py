@@ -1,0 +1,169 @@
+"""What the ways of inferring weights are made of."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from certibayes.bnn.base import Step
+from certibayes.bnn.dual_averaging import DualAveraging
+from certibayes.bnn.ensemble import Ensemble
+from certibayes.bnn.mc_dropout import MCDropout
+from certibayes.bnn.potential import Potential
+from certibayes.bnn.prior import GaussianPrior
+from certibayes.bnn.split_r_hat import SplitRHat
+from certibayes.bnn.squared_gradients import from_every_example, from_random_signs
+from certibayes.bnn.swag import SWAG
+from certibayes.bnn.trajectory import trajectory
+from certibayes.config.inference import (
+    EnsembleInference,
+    HMCInference,
+    MCDropoutInference,
+    SWAGInference,
+)
+from certibayes.config.models import Model, Training
+from certibayes.seeding import generator
+
+
+def objective_of(weight: Tensor) -> Tensor:
+    x = torch.randn(5, 3, generator=generator("x"), dtype=torch.float64)
+    return (x @ weight).sin()
+
+
+def test_squared_gradients_are_those_of_every_example() -> None:
+    weight = torch.tensor([0.3, -0.2, 0.9], dtype=torch.float64, requires_grad=True)
+    objective = objective_of(weight)
+    each = [torch.autograd.grad(one, weight, retain_graph=True)[0] for one in objective]
+    expected = torch.stack(each).square().mean(0)
+    (found,) = from_every_example(objective, [weight])
+    assert torch.allclose(found, expected)
+
+
+def test_random_signs_are_unbiased() -> None:
+    """Mean of 400 estimates, within 4 standard errors."""
+    weight = torch.tensor([0.3, -0.2, 0.9], dtype=torch.float64, requires_grad=True)
+    objective = objective_of(weight)
+    (expected,) = from_every_example(objective, [weight])
+    source = generator("signs")
+    found = torch.stack([from_random_signs(objective, [weight], source)[0] for _ in range(400)])
+    error = found.std(0) / 20
+    assert ((found.mean(0) - expected).abs() < 4 * error).all()
+
+
+def test_the_step_size_meets_the_target() -> None:
+    state = torch.zeros(4, dtype=torch.float64)
+    adapted = DualAveraging(state, initial=0.01, target=0.8)
+    adapted.start()
+    for _ in range(500):
+        adapted.observe(math.exp(-adapted.exploring))
+    assert math.exp(-adapted.adapted) == pytest.approx(0.8, abs=0.02)
+
+
+def test_split_r_hat_is_that_of_the_stored_draws() -> None:
+    draws = torch.randn(40, 3, 2, generator=generator("draws"), dtype=torch.float64)
+    draws[:, 1] += 1.0
+    mean, squares = torch.zeros(2, 3, 2).double(), torch.zeros(2, 3, 2).double()
+    moments = SplitRHat(mean, squares)
+    for number, values in enumerate(draws):
+        moments.add(number // 20, number % 20, values)
+    halves = draws.unflatten(0, (2, 20)).transpose(0, 1).flatten(1, 2)
+    within, between = halves.var(0).mean(0), halves.mean(0).var(0)
+    expected = ((19 / 20 * within + between) / within).sqrt()
+    assert torch.allclose(moments.value(20), expected)
+    assert (expected > 1.1).all()
+
+
+def gaussian_potential() -> Potential:
+    return Potential(lambda weights: weights[0], GaussianPrior(0.5, False), [lambda w: -(w**2)], 2)
+
+
+def test_the_potential_sums_all_examples_and_the_prior() -> None:
+    weight = torch.tensor([0.5, -1.0])
+    energy, (gradient,) = gaussian_potential()([weight])
+    assert energy == pytest.approx(2 * 1.25 + 1.25 / (2 * 0.25))
+    assert torch.allclose(gradient, 4 * weight + weight / 0.25)
+
+
+def test_errors_of_a_trajectory_shrink_with_the_square_of_the_step() -> None:
+    weight = torch.tensor([0.5, -1.0], dtype=torch.float64)
+    losses = []
+    for steps in (4, 8, 16):
+        move = trajectory(gaussian_potential(), [weight], 1.0 / steps, steps, generator("a"))
+        losses.append(1 - move.acceptance)
+    assert all(0 < b < 0.4 * a for a, b in pairwise(losses)) or losses[0] == 0.0
+    wild = trajectory(gaussian_potential(), [weight], 50.0, 20, generator("a"))
+    assert wild.diverged
+    assert torch.equal(wild.weights[0], weight)
+
+
+def test_swag_is_the_gaussian_of_its_iterates() -> None:
+    """4,000 draws: mean within 0.1 std, covariance within 0.1 of the product of stds."""
+    iterates = torch.randn(6, 2, 3, generator=generator("iterates"))
+    for covariance in ("diagonal", "low_rank"):
+        spec = SWAGInference(covariance=covariance, rank=6, iterates=6, start=1e-6)
+        inference = SWAG(nn.Linear(3, 2, bias=False), spec)
+        running = []
+        for number, weight in enumerate(iterates):
+            with torch.no_grad():
+                inference.weights[0].copy_(weight)
+            inference.after_step(Step(number, 6, 1, 1.0, 1.0, generator("a")))
+            running.append((weight - iterates[: number + 1].mean(0)).flatten())
+        draws = inference.sample(4000, generator("b"))["weight"].flatten(1)
+        variances = iterates.var(0).flatten()
+        columns = torch.stack(running)
+        expected = torch.diag(variances)
+        if covariance == "low_rank":
+            expected = (expected + columns.T @ columns / 5) / 2
+        std = variances.sqrt()
+        assert ((draws.mean(0) - iterates.mean(0).flatten()).abs() / std).max() < 0.1
+        assert ((draws.T.cov() - expected).abs() / std / std.unsqueeze(1)).max() < 0.1
+
+
+def test_dropout_leaves_the_first_layer_and_biases_alone() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 4, 2), nn.ReLU(), nn.Conv2d(4, 3, 2))
+    samples = MCDropout(network, MCDropoutInference(rate=0.5)).sample(50, generator("a"))
+    second = samples["2.weight"]
+    dropped = (second == 0).flatten(3).all(-1)
+    assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
+    assert 0.3 < dropped.float().mean() < 0.7
+    assert torch.equal(samples["0.weight"][0], network[0].weight)
+    assert torch.equal(samples["2.bias"][7], network[2].bias)
+
+
+def test_members_of_an_ensemble_start_apart_at_the_same_numbers() -> None:
+    network = nn.Linear(20, 3)
+    samples = Ensemble(network, EnsembleInference(stored_samples=3)).sample(3, generator("a"))
+    weight = samples["weight"].flatten(1)
+    assert torch.equal(samples["weight"][0], network.weight)
+    assert not torch.equal(weight[1], weight[2])
+    assert torch.equal(weight.sort(1).values[1], weight.sort(1).values[0])
+
+
+def test_noise_on_labels_is_an_error_and_needs_to_know_the_examples() -> None:
+    inference = Ensemble(nn.Linear(2, 2), EnsembleInference(perturbation="targets"))
+    with pytest.raises(TypeError, match="per_example: got function; allowed: Batch"):
+        inference.loss(lambda m: torch.zeros(2), 2, generator("a"))
+
+
+NETWORK = {"network": {"kind": "mlp"}}
+REFUSED = [
+    ({"kind": "swag"}, {"patience": 3}, "training.patience: got 3.*'swag': null"),
+    ({"kind": "hmc"}, {"epochs": 8}, "training.epochs: got 8, which leaves 4.*chains = 8"),
+    ({"kind": "hmc", "stored_samples": 33}, {}, "stored_samples: got 33.*multiples of chains = 4"),
+    ({"kind": "swag", "iterates": 5}, {}, "rank: got 20; allowed: at most iterates = 5"),
+    ({"kind": "ensemble", "perturbation": "targets"}, {}, "got 'targets'.*none, weights"),
+]
+
+
+@pytest.mark.parametrize(("inference", "training", "message"), REFUSED)
+def test_settings_that_do_not_fit_are_refused(inference, training, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        Model.model_validate({**NETWORK, "inference": inference, "training": training})
+
+
+def test_chains_need_room_for_their_draws() -> None:
+    assert HMCInference(warmup=0.5).warmup_of(Training(epochs=9).epochs) == 4
