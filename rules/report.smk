@@ -33,6 +33,7 @@ rule report:
             caption="captions/invariants.rst",
             category="Summary",
         ),
+        models=f"{PLAN.root}/models.json",
         run=f"{PLAN.root}/run.json",
         figures=report(
             directory(f"{PLAN.root}/report"),

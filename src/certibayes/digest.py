@@ -4,7 +4,8 @@ It is the sha256 of the syntax trees (no comments, no docstrings) of the static 
 the job's stage module and of the plug-ins that its slice of the config names, of the data files
 beside these modules that carry their name, and of the fixed shard size of its task. A user's own
 simulator counts like a module of ours, with the modules beside its file that it imports. Imports
-inside functions count, imports under `if TYPE_CHECKING` do not.
+inside functions count, imports under `if TYPE_CHECKING` do not. Of the package's own `__init__` its
+constants count, not what users call there.
 
 Left out, because nothing they do reaches a result: the config package and the layout (values and
 paths stand in the rule already), the registry (a job names its plug-ins), the search for files of
@@ -233,7 +234,10 @@ def _data_files(source: Path, module: str) -> list[Path]:
 def _tree(source: Path, module: str) -> ast.Module:
     path = _file(source, module)
     assert path is not None
-    return tree_of(path)
+    tree = tree_of(path)
+    if module == PACKAGE:
+        tree.body = [statement for statement in tree.body if isinstance(statement, ast.Assign)]
+    return tree
 
 
 @cache

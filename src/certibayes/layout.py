@@ -66,3 +66,8 @@ class Layout:
     def report(self) -> Path:
         """Folder of figures and tables; `summary.csv` and `invariants.json` lie in the root."""
         return self.root / "report"
+
+    @property
+    def models(self) -> Path:
+        """List of the final models, their certificates and the best of every task."""
+        return self.root / "models.json"

@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 import logging
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from certibayes.address import TIMEOUT_SECONDS, Session, TrackingError, require_reachable
+from certibayes.config.tasks import Form
 from certibayes.journal import Point, Record
 from certibayes.process import alive
+from certibayes.served import ANSWERS, LOADER, PACKAGE, ServedParams, requirements
 
 METRICS_PER_CALL = 1000
 PARAMS_PER_CALL = 100
 LONGEST_PARAM = 6000
 LONGEST_TAG = 5000
 LONGEST_DIGEST = 36
+PARAM_TYPES = {int: "long", bool: "boolean"}
 PARENT = "mlflow.parentRunId"
 ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -27,6 +32,7 @@ ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
 }
 
@@ -172,3 +178,77 @@ class Store:
 
 def _short(tags: Mapping[str, str]) -> dict[str, str]:
     return {name: value[:LONGEST_TAG] for name, value in tags.items()}
+
+
+def save_served(folder: Path, package: Path, x_dim: int, form: Form) -> None:
+    """Write a model in MLflow's own layout around a package; no pickle, the code is this package's.
+
+    Its signature: x, shape (batch, x_dim), and `ServedParams` in; per observation draws of theta or
+    class probabilities, and certificates, out.
+
+    Args:
+        folder: made by this call.
+        package: folder that `write_package` made.
+        x_dim: numbers in an observation.
+        form: what the model infers.
+    """
+    import numpy as np
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", UserWarning)
+        from mlflow.pyfunc import save_model
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
+
+    asked = [
+        ParamSpec(field.name, PARAM_TYPES[type(field.default)], field.default)
+        for field in fields(ServedParams)
+    ]
+    save_model(
+        str(folder),
+        loader_module=LOADER,
+        data_path=str(package),
+        signature=ModelSignature(
+            inputs=Schema([TensorSpec(np.dtype("float64"), (-1, x_dim))]),
+            outputs=Schema([ColSpec(_type(shape), name) for name, shape in ANSWERS[form].items()]),
+            params=ParamSchema(asked),
+        ),
+        input_example=np.zeros((1, x_dim)),
+        pip_requirements=requirements(),
+    )
+
+
+def _type(shape: Any) -> Any:
+    """Return MLflow's type of numbers and texts, lists and named values of these."""
+    from mlflow.types.schema import Array, DataType, Object, Property
+
+    if isinstance(shape, dict):
+        return Object([Property(name, _type(value)) for name, value in shape.items()])
+    if isinstance(shape, list):
+        return Array(_type(shape[0]))
+    return DataType[shape]
+
+
+def download_version(uri: str, name: str, version: str, folder: Path) -> Path:
+    """Copy the package of a registered model into a folder and return where it lies.
+
+    Args:
+        uri: of the registry.
+        name: of the model.
+        version: a number, or "@<alias>".
+        folder: an empty one.
+
+    Raises:
+        TrackingError: if the registry cannot be reached, or has no such model.
+    """
+    with calls(uri) as client:
+        from mlflow.artifacts import download_artifacts
+
+        number = version
+        if version.startswith("@"):
+            number = client.get_model_version_by_alias(name, version.removeprefix("@")).version
+        source = client.get_model_version_download_uri(name, number)
+        place = download_artifacts(artifact_uri=source, dst_path=str(folder), tracking_uri=uri)
+    for found in Path(place).rglob(PACKAGE):
+        return found.parent
+    raise TrackingError(f"{name} version {number}: holds no {PACKAGE}; allowed: models of a study")

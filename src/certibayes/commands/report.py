@@ -49,9 +49,10 @@ def check(folder: Path) -> int:
 
 
 def print_summary(folder: Path) -> None:
-    """Print the study's summary table, failed simulations and posteriors of real observations."""
+    """Print the summary table, failed simulations, real observations and the best models."""
     import pandas as pd
 
+    from certibayes.report.models import render_best
     from certibayes.report.observed_certificates import render_certificates
     from certibayes.report.posterior_table import render_posteriors
     from certibayes.report.simulations import render_simulations
@@ -65,3 +66,4 @@ def print_summary(folder: Path) -> None:
         print(render_posteriors(pd.read_csv(path)))
     for path in sorted((folder / "report").glob("certified_*.csv")):
         print(render_certificates(pd.read_csv(path)))
+    print(render_best(json.loads((folder / "models.json").read_text())), end="")

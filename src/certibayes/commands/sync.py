@@ -1,4 +1,4 @@
-"""`certibayes sync`: bring the tracking store to what the journals say."""
+"""`certibayes sync`: bring the tracking store to what journals and models.json say."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from certibayes.config.study import Study
 from certibayes.layout import Layout
 from certibayes.preparation import connect, prepare, warn_unreachable
 from certibayes.reporting import journals, sync
+from certibayes.serving.publish import publish
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Replay the journals of runs that the store lacks; 1 if the store cannot be reached."""
+    """Replay journals and register models that the store lacks; 1 if it cannot be reached."""
     study = load(args.config)
     layout = Layout(workflow_base(Layout(Path("results") / study.study)) / "results" / study.study)
     if study.tracking.mode == "off":
@@ -59,11 +60,14 @@ def _replay(study: Study, layout: Layout, status: str | None) -> int:
         if store is None:
             raise TrackingError("not reachable when the workflow started")
         done = sync(store, layout)
+        added = publish(store, layout)
         ended = store.close(status) if status is not None else []
     except TrackingError as error:
         warn_unreachable(layout, error)
         return 1 if strict or status is None else 0
     waiting = len(journals(layout))
+    if added:
+        print(f"{added} models registered")
     if done or ended or status is None:
         print(f"{done} journals replayed, {len(ended)} lost runs ended, {waiting} of living jobs")
     return 0

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from certibayes.io import read_json, sha256_of
-from certibayes.journal import KEY_LENGTH, SENT
+from certibayes.layout import Layout
+from certibayes.published import published_version
+from certibayes.recorded_run import STATE, recorded_run
 
 RUN = "run.json"
-STATE = ".state"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,10 +27,11 @@ def main(args: argparse.Namespace) -> int:
         print(f"{args.file}: no {RUN} in this folder or above it", file=sys.stderr)
         return 2
     run = read_json(record)
-    run["run_id"] = run["run_id"] or _replayed(record, run)
+    run["run_id"] = recorded_run(record)
     for name in ("run_id", "key", "stage", "attempt", "resumed_from", "code", "git_commit"):
         print(f"{name:<13}{_text(run.get(name))}{_dirty(run) if name == 'git_commit' else ''}")
     print(f"{'seconds':<13}{run['seconds']:.1f}")
+    print(f"{'model':<13}{_text(_registered(record))}")
     base = _base_of(record)
     same = [_check("input", base / name, name, digest) for name, digest in run["inputs"].items()]
     same += [
@@ -58,12 +60,10 @@ def _base_of(record: Path) -> Path:
     return Path.cwd()
 
 
-def _replayed(record: Path, run: dict[str, Any]) -> str | None:
-    """Return the run that a later `sync` opened for a job that had no tracking server."""
-    state = next((f / STATE for f in record.parents if (f / STATE).is_dir()), None)
-    name = f"*/{run['key'][:KEY_LENGTH]}.{run['attempt']}{SENT}"
-    markers = [] if state is None else sorted(state.glob(name))
-    return read_json(markers[0])["run_id"] if markers else None
+def _registered(record: Path) -> str | None:
+    """Return name and version of the registered model that a result is part of."""
+    study = next((folder for folder in record.parents if (folder / STATE).is_dir()), None)
+    return None if study is None else published_version(Layout(study), record)
 
 
 def _text(value: Any) -> str:

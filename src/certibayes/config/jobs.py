@@ -18,6 +18,7 @@ from certibayes.config.defenses import AnyDefense, NoDefense
 from certibayes.config.errors import ConfigError
 from certibayes.config.evaluation import Evaluation
 from certibayes.config.models import Model
+from certibayes.config.selection import Selection
 from certibayes.config.simulators.gloeckler2023 import Vae
 from certibayes.config.simulators.own import OwnPairs
 from certibayes.config.study import Experiment, Study
@@ -92,10 +93,11 @@ class EvaluateJob(ModelJob):
 
 
 class ReportJob(Spec):
-    """All evaluated models of a study, and the sweeps that some of their defenses come from."""
+    """All evaluated models of a study, how the best is chosen, and the sweeps of its defenses."""
 
     study: str
     tracking: Tracking = Tracking()
+    selection: Selection = Selection()
     sweeps: dict[str, Sweep] = Field(default_factory=dict)
     models: tuple[EvaluateJob, ...]
 
@@ -227,6 +229,7 @@ def report_job(study: Study) -> ReportJob:
     return ReportJob(
         study=study.study,
         tracking=study.tracking,
+        selection=study.selection,
         sweeps=study.sweeps,
         models=tuple(model_jobs(study)),
     )

@@ -12,6 +12,7 @@ from certibayes.config.certificates import AnyCertificate
 from certibayes.config.defenses import AnyDefense
 from certibayes.config.evaluation import Evaluation
 from certibayes.config.models import Model
+from certibayes.config.selection import Selection
 from certibayes.config.sweeps import Sweep
 from certibayes.config.tasks import BUILT_IN, AnyTask
 from certibayes.config.tracking import Tracking
@@ -57,6 +58,7 @@ class Study(Spec):
     attacks: dict[Name, AnyAttack] = Field(default_factory=dict)
     certificates: dict[Name, AnyCertificate] = Field(default_factory=dict)
     evaluation: Evaluation = Evaluation()
+    selection: Selection = Selection()
     tracking: Tracking = Tracking()
     experiments: tuple[Experiment, ...] = Field(min_length=1)
 

@@ -15,6 +15,7 @@ from certibayes.report import (
     tightness,
     tradeoff,
 )
+from certibayes.report.models import write_models
 from certibayes.report.simulations import read_simulations
 from certibayes.stages.failures import FAILURES
 
@@ -25,7 +26,7 @@ TABLES = ("summary.csv", "seeds.csv", "tradeoff.csv", "tightness.csv")
 
 
 def run(job: ReportJob, layout: Layout, code: str) -> None:
-    """Write the tables of the study, invariants.json and the folder report/."""
+    """Write the tables of the study, models.json, invariants.json and the folder report/."""
     folders = [layout.evaluate(model) for model in job.models]
     inputs = [folder / name for folder in folders for name in EVALUATED]
     inputs += adaptive.check_files(job.models, layout)
@@ -33,6 +34,7 @@ def run(job: ReportJob, layout: Layout, code: str) -> None:
     counts = [reference / FAILURES for reference in references]
     written = (
         *(*TABLES, "invariants.json"),
+        layout.models.name,
         layout.report.name,
     )
     with attempt(
@@ -53,6 +55,7 @@ def run(job: ReportJob, layout: Layout, code: str) -> None:
         summary.write(tradeoffs, layout.root / "tradeoff.csv")
         summary.write(tightness.tightness(collected), layout.root / "tightness.csv")
         summary.write(read_simulations(counts), layout.report / "simulations.csv")
+        write_models(job.models, collected, job.selection, layout)
         invariants.write(found, layout.root / "invariants.json")
         for name in TABLES:
             run.artifact(layout.root / name)

@@ -1,0 +1,1 @@
+"""Trained models in use: loaded from results or a registry, registered, served."""

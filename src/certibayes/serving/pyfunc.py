@@ -1,0 +1,88 @@
+"""A registered model as MLflow serves it: observations in, answers with their certificates out.
+
+MLflow names this module in the model's file and calls `_load_pyfunc`; the model itself is data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from certibayes.seeding import generator
+from certibayes.served import FRESH, ServedParams
+from certibayes.serving.certify import CertificateAt, fresh_seed
+from certibayes.serving.classifier import LoadedClassifier
+from certibayes.serving.load import of_package
+from certibayes.serving.observations import rows
+from certibayes.serving.package import open_package
+from certibayes.serving.posterior import LoadedPosterior
+
+Answer = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """What answers requests."""
+
+    model: LoadedPosterior | LoadedClassifier
+
+    def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> list[Answer]:
+        """Return an answer per observation.
+
+        Of a posterior: `parameters` (names) and `draws` (n times theta_dim numbers). Of a
+        classifier: `probabilities` and `label`, the most probable class. Of both: `certificates`,
+        one per certificate of the study and epsilon, and `seed`, which gives the same answer again.
+
+        Args:
+            model_input: x, shape (batch, x_dim), numbers; an array, a list or a table.
+            params: fields of `ServedParams`.
+
+        Raises:
+            ValueError: if x or a param is malformed, or an x lies outside the range of a ball.
+        """
+        asked = ServedParams.of(params or {})
+        x = rows(np.asarray(model_input, dtype=np.float64), self.model.x_dim)
+        seed = fresh_seed() if asked.seed == FRESH else asked.seed
+        certificates = self._certificates(x, seed) if asked.certificate else [[] for _ in x]
+        return [
+            {**answer, "certificates": found, "seed": seed}
+            for answer, found in zip(self._answers(x, asked.draws, seed), certificates, strict=True)
+        ]
+
+    def _answers(self, x: Tensor, draws: int, seed: int) -> list[Answer]:
+        if isinstance(self.model, LoadedClassifier):
+            probabilities = self.model.probabilities(x)
+            return [
+                {"probabilities": row.tolist(), "label": int(row.argmax())} for row in probabilities
+            ]
+        source = generator("served draws", seed)
+        theta = self.model.sample_batched((draws,), x=x, generator=source)
+        names = list(self.model.theta_names)
+        return [{"parameters": names, "draws": row.tolist()} for row in theta.transpose(0, 1)]
+
+    def _certificates(self, x: Tensor, seed: int) -> list[list[Answer]]:
+        found = self.model.certificate(x, seed=seed)
+        return [[_as_answer(one, row) for one in found] for row in range(len(x))]
+
+
+def _as_answer(found: CertificateAt, row: int) -> Answer:
+    return {
+        "name": found.name,
+        "kind": found.kind,
+        "norm": found.norm,
+        "unit": found.unit,
+        "epsilon": found.epsilon,
+        "upper": float(found.upper[row]),
+        "verdict": "certified" if bool(found.certified[row]) else "unknown",
+        "confidence": found.confidence,
+    }
+
+
+def _load_pyfunc(path: str) -> Served:
+    """Return the model of a package; MLflow calls this with the data of the model's file."""
+    return Served(of_package(open_package(Path(path))))
