@@ -103,3 +103,8 @@ def test_every_task_has_a_best_model_and_a_broken_one_is_none():
     lines = rows("none", math.nan, task="broken") + rows("none", 1.0, task="sound")
     winners, _ = best(lines)
     assert [winner[0] for winner in winners] == ["sound"]
+
+
+def test_a_task_whose_classifiers_are_all_wrong_has_a_best_model_too():
+    lines = rows("none", 2.0, accuracy=0.0) + rows("robust", 2.0, accuracy=0.0)
+    assert best(lines)[0] == [("shift", 10, "maf", "none", 0)]

@@ -71,7 +71,8 @@ def _of_task(
     classifier = bool(clean["accuracy"].notna().any())
     fit = clean["accuracy" if classifier else "nll"].astype(float)
     if classifier:
-        share, least = fit / fit.max(), rule.accuracy_share
+        top = fit.max()
+        share, least = fit / top if top > 0 else (fit == top).astype(float), rule.accuracy_share
     else:
         sizes = pd.Series([parameters.get(key, 1) for key in fit.index], index=fit.index)
         loss = (fit - fit.min()) / sizes
