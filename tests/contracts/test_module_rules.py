@@ -2,12 +2,18 @@
 
 import pytest
 import torch
-from nflows.transforms.made import MADE, MaskedLinear
+from nflows.transforms.made import (
+    MADE,
+    MaskedFeedforwardBlock,
+    MaskedLinear,
+    MaskedResidualBlock,
+)
 from test_bounds import NORMS, ascend, assert_inside, corners, random_points, seeded_ball, seeded_x
 from torch import nn
 
 from certibayes.bounds import BallAround, graph_rules, interval_bounds, linear_bounds, rules
 from certibayes.estimators import made_bounds
+from certibayes.estimators.joined_made import JoinedMADE
 from certibayes.networks.residual import Residual
 
 FEATURES, OUTPUTS, BATCH = 8, 3, 2
@@ -31,6 +37,30 @@ def masked():
     layer = MADE(FEATURES, 8).initial_layer
     assert type(layer) is MaskedLinear
     return nn.Sequential(layer, nn.ReLU(), nn.Linear(8, OUTPUTS))
+
+
+def made(features, **settings):
+    """Residual blocks, which nflows starts near the identity, have all weights drawn anew."""
+    network = MADE(features, 8, num_blocks=1, use_batch_norm=True, **settings)
+    for block in network.blocks:
+        if isinstance(block, MaskedResidualBlock):
+            block.linear_layers[-1].reset_parameters()
+    return network
+
+
+def blocks():
+    """The blocks of a MADE by themselves."""
+    degrees = torch.arange(FEATURES) % (FEATURES - 1) + 1
+    residual = MaskedResidualBlock(
+        degrees, FEATURES, use_batch_norm=True, zero_initialization=False
+    )
+    feedforward = MaskedFeedforwardBlock(residual.degrees, FEATURES, activation=torch.tanh)
+    return nn.Sequential(residual, feedforward, nn.Linear(FEATURES, OUTPUTS))
+
+
+def joined(**settings):
+    network = made(3, context_features=FEATURES - 3, **settings)
+    return nn.Sequential(JoinedMADE(network), nn.Linear(3, OUTPUTS))
 
 
 CASES = {
@@ -72,6 +102,10 @@ CASES = {
     "max_pool_first": lambda: image(nn.MaxPool1d(3, 1, 1)),
     "glu_channels": lambda: image(nn.Conv1d(2, 4, 1), nn.GLU(1), nn.Conv1d(2, 4, 1), nn.GLU(-2)),
     "masked_linear": masked,
+    "masked_blocks": blocks,
+    "made": lambda: nn.Sequential(made(FEATURES), nn.Linear(FEATURES, OUTPUTS)),
+    "made_of_both": joined,
+    "made_feedforward": lambda: joined(use_residual_blocks=False, activation=torch.tanh),
     "deep": lambda: image(
         nn.Conv1d(2, 4, 3, padding=1),
         nn.SiLU(),
