@@ -23,6 +23,10 @@ class TrackingError(RuntimeError):
     """The tracking store failed or cannot be reached; the message names it."""
 
 
+class UnreachableError(TrackingError):
+    """Nobody answers at the address of the tracking store."""
+
+
 def workflow_base(layout: Layout) -> Path:
     """Return the workflow's folder: $CERTIBAYES_BASE, or the one that holds results/<study>."""
     named = os.environ.get(BASE_VARIABLE)
@@ -53,7 +57,7 @@ def require_reachable(uri: str) -> None:
     """Try to connect, for at most 3 seconds; files and proxied servers are taken as reachable.
 
     Raises:
-        TrackingError: if nobody answers.
+        UnreachableError: if nobody answers.
     """
     parts = urlsplit(uri)
     scheme = parts.scheme.partition("+")[0]
@@ -65,7 +69,9 @@ def require_reachable(uri: str) -> None:
     try:
         socket.create_connection(place, TIMEOUT_SECONDS).close()
     except OSError as error:
-        raise TrackingError(f"{parts.hostname}:{place[1]}: no tracking server: {error}") from None
+        raise UnreachableError(
+            f"{parts.hostname}:{place[1]}: no tracking server: {error}"
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from certibayes.address import Session
-from certibayes.tracking import calls
+from certibayes.address import Session, TrackingError
+from certibayes.tracking import calls, patient
 
 DIGEST_TAG = "package"
 DIGITS = 16
@@ -15,7 +15,10 @@ PAGE = 100
 
 
 class Registration:
-    """The registered models of one study's store. Every method raises TrackingError on failure."""
+    """The registered models of one study's store. Every method raises TrackingError on failure.
+
+    Several checkouts may register in one store at the same moment.
+    """
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -33,25 +36,45 @@ class Registration:
     def add(
         self, name: str, digest: str, saved: Path, run_id: str | None, tags: Mapping[str, str]
     ) -> str:
-        """Store a saved model with a run and register it; return the new version.
+        """Store a saved model with a run and register it; return its version.
+
+        If another process registered the same package meanwhile, the first version stays alone.
 
         Args:
             name: of the model, made if missing.
-            digest: of the package.
+            digest: of the package; the tags state it.
             saved: folder that `save_served` wrote.
             run_id: the run that trained it; one that the store does not have is replaced by the
                 study's.
             tags: of the version.
         """
+        self._require(name)
         with calls(self.session.uri) as client:
             run = self._run(client, run_id)
             path = f"registered/{digest[:DIGITS]}"
-            client.log_artifacts(run.info.run_id, str(saved), path)
-            if not client.search_registered_models(f"name = '{name}'", max_results=1):
-                client.create_registered_model(name)
+            with patient():
+                client.log_artifacts(run.info.run_id, str(saved), path)
             source = f"{run.info.artifact_uri}/{path}"
             made = client.create_model_version(name, source, run.info.run_id, tags=dict(tags))
-        return str(made.version)
+        first, own = self.find(name, digest), str(made.version)
+        if first is None or first == own:
+            return own
+        with calls(self.session.uri) as client:
+            client.delete_model_version(name, own)
+        return first
+
+    def _require(self, name: str) -> None:
+        """Make a model without versions, unless there is one, whoever made it."""
+        with calls(self.session.uri) as client:
+            if client.search_registered_models(f"name = '{name}'", max_results=1):
+                return
+        try:
+            with calls(self.session.uri) as client:
+                client.create_registered_model(name)
+        except TrackingError as error:
+            with calls(self.session.uri) as client:
+                if not client.search_registered_models(f"name = '{name}'", max_results=1):
+                    raise error from None
 
     def _run(self, client: Any, run_id: str | None) -> Any:
         condition = f"attributes.run_id = '{run_id}'"
@@ -65,13 +88,15 @@ class Registration:
             if str(aliases.get(alias)) != version:
                 client.set_registered_model_alias(name, alias, version)
 
-    def point_only(self, prefix: str, alias: str, name: str, version: str) -> None:
-        """Let an alias name a version of one model, and of no other whose name has a prefix."""
-        self.point(name, alias, version)
+    def carriers(self, prefix: str, alias: str) -> list[str]:
+        """Return the models whose name starts with a prefix and that have an alias."""
         with calls(self.session.uri) as client:
-            for model in _models(client, prefix):
-                if model.name != name and alias in model.aliases:
-                    client.delete_registered_model_alias(model.name, alias)
+            return [model.name for model in _models(client, prefix) if alias in model.aliases]
+
+    def withdraw(self, name: str, alias: str) -> None:
+        """Remove an alias of a model."""
+        with calls(self.session.uri) as client:
+            client.delete_registered_model_alias(name, alias)
 
 
 def _versions(client: Any, name: str) -> list[Any]:

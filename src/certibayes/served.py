@@ -28,6 +28,7 @@ _CERTIFICATE = {
     "upper": "double",
     "verdict": "string",
     "confidence": "double",
+    "fresh": "boolean",
 }
 _COMMON: dict[str, Any] = {"certificates": [_CERTIFICATE], "seed": "long"}
 ANSWERS: dict[Form, dict[str, Any]] = {

@@ -21,14 +21,16 @@ from certibayes.served import ANSWERS, LOADER, PACKAGE, ServedParams, requiremen
 
 METRICS_PER_CALL = 1000
 PARAMS_PER_CALL = 100
+UPLOAD_SECONDS = 120
 LONGEST_PARAM = 6000
 LONGEST_TAG = 5000
 LONGEST_DIGEST = 36
 PARAM_TYPES = {int: "long", bool: "boolean"}
 PARENT = "mlflow.parentRunId"
+REQUEST_TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": str(TIMEOUT_SECONDS),
+    REQUEST_TIMEOUT: str(TIMEOUT_SECONDS),
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -53,14 +55,35 @@ def calls(uri: str) -> Iterator[Any]:
     """Yield a store's client; failures of MLflow, database or network are TrackingErrors."""
     require_reachable(uri)
     client = _client(uri)
+    with _failures(without_password(uri)):
+        yield client
+
+
+@contextmanager
+def _failures(about: str) -> Iterator[None]:
+    """Turn what MLflow raises into TrackingErrors of one line."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        yield client
+        yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise TrackingError(f"{without_password(uri)}: {first}") from error
+        raise TrackingError(f"{about}: {first}") from error
+
+
+@contextmanager
+def patient() -> Iterator[None]:
+    """Let requests take as long as files do, unless the environment states how long they may."""
+    stated = os.environ.get(REQUEST_TIMEOUT)
+    if stated not in (None, str(TIMEOUT_SECONDS)):
+        yield
+        return
+    os.environ[REQUEST_TIMEOUT] = str(UPLOAD_SECONDS)
+    try:
+        yield
+    finally:
+        os.environ[REQUEST_TIMEOUT] = stated or str(TIMEOUT_SECONDS)
 
 
 def without_password(uri: str) -> str:
@@ -191,6 +214,9 @@ def save_served(folder: Path, package: Path, x_dim: int, form: Form) -> None:
         package: folder that `write_package` made.
         x_dim: numbers in an observation.
         form: what the model infers.
+
+    Raises:
+        TrackingError: if MLflow cannot, or the disk is full.
     """
     import numpy as np
 
@@ -204,18 +230,21 @@ def save_served(folder: Path, package: Path, x_dim: int, form: Form) -> None:
         ParamSpec(field.name, PARAM_TYPES[type(field.default)], field.default)
         for field in fields(ServedParams)
     ]
-    save_model(
-        str(folder),
-        loader_module=LOADER,
-        data_path=str(package),
-        signature=ModelSignature(
-            inputs=Schema([TensorSpec(np.dtype("float64"), (-1, x_dim))]),
-            outputs=Schema([ColSpec(_type(shape), name) for name, shape in ANSWERS[form].items()]),
-            params=ParamSchema(asked),
-        ),
-        input_example=np.zeros((1, x_dim)),
-        pip_requirements=requirements(),
-    )
+    with _failures("MLflow's layout"):
+        save_model(
+            str(folder),
+            loader_module=LOADER,
+            data_path=str(package),
+            signature=ModelSignature(
+                inputs=Schema([TensorSpec(np.dtype("float64"), (-1, x_dim))]),
+                outputs=Schema(
+                    [ColSpec(_type(shape), name) for name, shape in ANSWERS[form].items()]
+                ),
+                params=ParamSchema(asked),
+            ),
+            input_example=np.zeros((1, x_dim)),
+            pip_requirements=requirements(),
+        )
 
 
 def _type(shape: Any) -> Any:
@@ -248,7 +277,8 @@ def download_version(uri: str, name: str, version: str, folder: Path) -> Path:
         if version.startswith("@"):
             number = client.get_model_version_by_alias(name, version.removeprefix("@")).version
         source = client.get_model_version_download_uri(name, number)
-        place = download_artifacts(artifact_uri=source, dst_path=str(folder), tracking_uri=uri)
+        with patient():
+            place = download_artifacts(artifact_uri=source, dst_path=str(folder), tracking_uri=uri)
     for found in Path(place).rglob(PACKAGE):
         return found.parent
     raise TrackingError(f"{name} version {number}: holds no {PACKAGE}; allowed: models of a study")

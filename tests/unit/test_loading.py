@@ -85,9 +85,13 @@ def test_bounds_from_draws_are_fresh_unless_a_seed_is_given(tmp_path):
     model, x = load(folder), torch.zeros(10)
     first, second = model.certificate(x)[0], model.certificate(x)[0]
     assert first.seed != second.seed
+    assert first.fresh
+    assert "in sight" not in str(first)
     assert not torch.equal(first.upper, second.upper)
     again = model.certificate(x, seed=first.seed)
     assert torch.equal(first.upper, again[0].upper)
+    assert not again[0].fresh
+    assert "confidence 0.999 unless x was chosen with the seed in sight" in str(again[0])
     assert bool((again[0].upper <= again[1].upper).all())
 
 
@@ -141,7 +145,9 @@ def test_served_answers_are_plain_numbers_and_repeat_with_their_seed(tmp_path):
     first, second = served.predict(np.zeros((2, 10)), params={"draws": 4})
     assert np.shape(first["draws"]) == (4, len(first["parameters"]))
     assert [one["epsilon"] for one in second["certificates"]] == [0.05, 0.2]
+    assert all(one.pop("fresh") for one in [*first["certificates"], *second["certificates"]])
     again = served.predict([[0.0] * 10] * 2, params={"draws": 4, "seed": first["seed"]})
+    assert not any(one.pop("fresh") for answer in again for one in answer["certificates"])
     assert again == [first, second]
     (plain,) = served.predict([[0.0] * 10], params={"certificate": False})
     assert plain["certificates"] == []

@@ -3,6 +3,8 @@
 import argparse
 import json
 import shutil
+import subprocess
+import sys
 import urllib.request
 
 import numpy as np
@@ -13,9 +15,11 @@ from in_process import run_study
 from served import free_port, running
 
 import certibayes
-from certibayes.address import TrackingError
+from certibayes.address import Session, TrackingError
 from certibayes.commands import sync, trace
 from certibayes.io import read_json, write_json
+from certibayes.layout import Layout
+from certibayes.registration import Registration
 from certibayes.tracking import calls
 
 pytestmark = pytest.mark.slow
@@ -168,6 +172,8 @@ def test_a_registered_model_is_the_one_in_the_results(base, capsys):
 def test_other_certificates_make_another_version_and_the_alias_moves(base):
     assert synchronize(base) == 0
     content = entries(base)
+    changed_name = content["models"][0]["name"]
+    tau = content["models"][0]["certificates"]["shift"]["tau"]
     content["models"][0]["certificates"]["shift"]["tau"] = 0.9
     winner = next(e for e in content["models"] if e["standing"]["best"])
     loser = next(e for e in content["models"] if e["task"] == winner["task"] and e is not winner)
@@ -175,7 +181,7 @@ def test_other_certificates_make_another_version_and_the_alias_moves(base):
     write_json(base / "results" / "tiny" / "models.json", content)
     assert synchronize(base) == 0
     found = registered(base)
-    changed = found[content["models"][0]["name"]]
+    changed = found[changed_name]
     assert len(changed) == 2
     newest = max(changed, key=int)
     assert "n1000_seed0" in changed[newest].aliases
@@ -185,6 +191,47 @@ def test_other_certificates_make_another_version_and_the_alias_moves(base):
     }
     assert "best" in aliases[loser["name"]]
     assert "best" not in aliases[winner["name"]]
+
+    content["models"][0]["certificates"]["shift"]["tau"] = tau
+    write_json(base / "results" / "tiny" / "models.json", content)
+    assert synchronize(base) == 0
+    reverted = registered(base)[changed_name]
+    assert len(reverted) == 2
+    assert "n1000_seed0" in reverted[min(reverted, key=int)].aliases
+
+
+def test_a_registry_whose_database_was_removed_is_filled_again(base):
+    assert synchronize(base) == 0
+    (base / "mlflow.db").unlink()
+    command = [sys.executable, "-m", "certibayes", "sync", "--config", str(base / "sync.yaml")]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=base)
+    assert answer.returncode == 0, answer.stderr
+    assert "3 models registered" in answer.stdout
+
+
+def test_the_report_of_a_part_leaves_the_best_where_it_is(base):
+    assert synchronize(base) == 0
+    content = entries(base)
+    winner = next(e for e in content["models"] if e["standing"]["best"])
+    loser = next(e for e in content["models"] if e["task"] == winner["task"] and e is not winner)
+    loser["standing"]["best"] = True
+    write_json(base / "results" / "tiny" / "models.json", content | {"models": [loser]})
+    assert synchronize(base) == 0
+    found = registered(base)
+    assert any("best" in one.aliases for one in found[winner["name"]].values())
+    assert not any("best" in one.aliases for one in found[loser["name"]].values())
+
+
+def test_two_processes_that_register_one_package_leave_one_version(base, tmp_path):
+    assert synchronize(base) == 0
+    name, (first,) = next(map(_single, registered(base).items()))
+    session = Session.read(Layout(base / "results" / "tiny"))
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "MLmodel").write_text("the same package, saved by another process")
+    registration = Registration(session)
+    digest = first.tags["package"]
+    assert registration.add(name, digest, tmp_path / "saved", None, first.tags) == first.version
+    assert list(registered(base)[name]) == [first.version]
 
 
 def test_an_unreachable_registry_stops_nothing_and_is_caught_up_with(base, capsys):

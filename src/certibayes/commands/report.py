@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 from certibayes.commands import stage
+from certibayes.comparison import compared_tasks
 from certibayes.config import ConfigError, load
+from certibayes.config.study import Study
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,8 +50,13 @@ def check(folder: Path) -> int:
     return 1 if found else 0
 
 
-def print_summary(folder: Path) -> None:
-    """Print the summary table, failed simulations, real observations and the best models."""
+def print_summary(folder: Path, study: Study) -> None:
+    """Print the summary table, failed simulations, real observations and the best models.
+
+    Args:
+        folder: of the results of a study or of a part of it.
+        study: the whole study.
+    """
     import pandas as pd
 
     from certibayes.report.models import render_best
@@ -66,4 +73,5 @@ def print_summary(folder: Path) -> None:
         print(render_posteriors(pd.read_csv(path)))
     for path in sorted((folder / "report").glob("certified_*.csv")):
         print(render_certificates(pd.read_csv(path)))
-    print(render_best(json.loads((folder / "models.json").read_text())), end="")
+    content = json.loads((folder / "models.json").read_text())
+    print(render_best(content, compared_tasks(study, content["models"])), end="")

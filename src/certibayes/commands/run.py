@@ -42,7 +42,8 @@ def main(args: argparse.Namespace) -> int:
     """
     if args.die_with_parent:
         killed_with_parent()
-    folder = Path("results") / part_of(load(args.config), args.part).study
+    study = load(args.config)
+    folder = Path("results") / part_of(study, args.part).study
     os.environ[PART_VARIABLE] = " ".join(args.part)
     snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile())]
     snakemake += ["--configfile", str(args.config)]
@@ -54,7 +55,7 @@ def main(args: argparse.Namespace) -> int:
             code = supervise([*snakemake, "--nolock", "--report", str(folder / "report.html")])
     if code != 0:
         return code
-    print_summary(folder)
+    print_summary(folder, study)
     return check(folder)
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 
 from certibayes.address import Session, TrackingError, workflow_base
 from certibayes.config import load
 from certibayes.config.study import Study
+from certibayes.io import FileFormatError
 from certibayes.layout import Layout
 from certibayes.preparation import connect, prepare, warn_unreachable
 from certibayes.reporting import journals, sync
 from certibayes.serving.publish import publish
+from certibayes.tracking import Store
+
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +56,7 @@ def _prepare(study: Study, layout: Layout) -> int:
 
 
 def _replay(study: Study, layout: Layout, status: str | None) -> int:
-    strict = study.tracking.mode == "strict"
+    insists = study.tracking.mode == "strict" or status is None
     try:
         session = Session.read(layout)
         if status is None and (session is None or not session.reachable):
@@ -60,14 +65,24 @@ def _replay(study: Study, layout: Layout, status: str | None) -> int:
         if store is None:
             raise TrackingError("not reachable when the workflow started")
         done = sync(store, layout)
-        added = publish(store, layout)
         ended = store.close(status) if status is not None else []
     except TrackingError as error:
         warn_unreachable(layout, error)
-        return 1 if strict or status is None else 0
+        return 1 if insists else 0
+    complete = _register(store, study, layout)
     waiting = len(journals(layout))
-    if added:
-        print(f"{added} models registered")
     if done or ended or status is None:
         print(f"{done} journals replayed, {len(ended)} lost runs ended, {waiting} of living jobs")
-    return 0
+    return 1 if insists and not complete else 0
+
+
+def _register(store: Store, study: Study, layout: Layout) -> bool:
+    """Register models, after the runs are in order; return whether the registry took them all."""
+    try:
+        outcome = publish(store, study, layout)
+    except (TrackingError, FileFormatError, OSError) as error:
+        log.warning("models were not registered (%s); `certibayes sync` tries again", error)
+        return False
+    if outcome.added:
+        print(f"{outcome.added} models registered")
+    return not outcome.refused

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -60,16 +60,23 @@ def _entry(job: EvaluateJob, standing: Standing, layout: Layout) -> dict[str, An
     }
 
 
-def render_best(content: Mapping[str, Any]) -> str:
-    """Return a line per task: its best model, why, and the name to load it by."""
+def render_best(content: Mapping[str, Any], compared: Collection[str]) -> str:
+    """Return a line per task: its best model, why, and the name to load it by.
+
+    Args:
+        content: of models.json.
+        compared: tasks whose models all stand in it; elsewhere it is the best of a part.
+    """
     lines = []
     for entry in content["models"]:
-        standing = entry["standing"]
+        standing, task = entry["standing"], entry["task"]
         if standing["best"]:
+            whole = task in compared
+            named = f"registered as models:/{entry['name']}@{BEST}"
+            part = f"of a part of the task's models, so the alias {BEST} stays where it is"
             lines.append(
-                f"best model of {entry['task']}: {entry['folder']}\n"
+                f"best model of {task}{'' if whole else ' in this part'}: {entry['folder']}\n"
                 f"  {standing['criterion']}: {standing['value']:.4g}; keeps "
-                f"{standing['share']:.2f} of the best fit; registered as "
-                f"models:/{entry['name']}@{BEST}"
+                f"{standing['share']:.2f} of the best fit; {named if whole else part}"
             )
     return "\n".join(lines) + "\n" if lines else ""

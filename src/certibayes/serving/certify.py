@@ -37,9 +37,12 @@ class CertificateAt:
         upper: certified bound, shape (batch,): total variation between the posteriors at x and at
             any x' of the ball; or the largest probability of a rival minus that of the label.
         certified: bool, shape (batch,); False = nothing is proved, which is no refutation.
-        confidence: that `upper` holds, for each observation alone; 1.0 = deterministic.
+        confidence: that `upper` holds, for each observation alone; 1.0 = deterministic. Below 1
+            it is one if x was chosen without knowledge of the seed.
         tau: total variation that the study tolerates; None for a decision.
         seed: of the draws; the same seed gives the same bound.
+        fresh: whether the seed was drawn after x was there; of a stated seed nobody here knows
+            what was chosen with it in sight.
     """
 
     name: str
@@ -52,10 +55,13 @@ class CertificateAt:
     confidence: float
     tau: float | None
     seed: int
+    fresh: bool
 
     def __str__(self) -> str:
         """Return a sentence per observation; bounds are rounded up."""
         about = f"for every x' with {self.norm} distance <= {self.epsilon:g} ({self.unit})"
+        known = self.fresh or self.confidence == 1.0
+        unless = "" if known else " unless x was chosen with the seed in sight"
         lines = []
         for upper, proved in zip(self.upper.tolist(), self.certified.tolist(), strict=True):
             verdict = "certified" if proved else "unknown"
@@ -65,8 +71,8 @@ class CertificateAt:
                 bound = -(-upper * 1000 // 1) / 1000
                 lines.append(
                     f"{self.name}: no event's posterior probability moves by more than "
-                    f"{min(bound, 1.0):.3f} {about}, confidence {self.confidence:g}: {verdict} "
-                    f"(tau {self.tau:g})"
+                    f"{min(bound, 1.0):.3f} {about}, confidence {self.confidence:g}{unless}: "
+                    f"{verdict} (tau {self.tau:g})"
                 )
         return "\n".join(lines)
 
@@ -124,15 +130,15 @@ def certify(
     Raises:
         OutsideClipError: if an x lies outside the range of a ball.
     """
-    seed = fresh_seed() if seed is None else seed
+    drawn = fresh_seed() if seed is None else seed
     found: list[CertificateAt] = []
     for one in certificates:
-        found += _at_every_epsilon(model, x, label, one, seed)
+        found += _at_every_epsilon(model, x, label, one, drawn, seed is None)
     return tuple(found)
 
 
 def _at_every_epsilon(
-    model: nn.Module, x: Tensor, label: Tensor | None, one: Configured, seed: int
+    model: nn.Module, x: Tensor, label: Tensor | None, one: Configured, seed: int, fresh: bool
 ) -> list[CertificateAt]:
     spec = one.spec
     certificate: Certificate[Any, Any] = registry.load("certificate", spec.kind)(spec)
@@ -155,6 +161,7 @@ def _at_every_epsilon(
             confidence=results[row].confidence,
             tau=spec.tau if isinstance(spec, PosteriorShift) else None,
             seed=seed,
+            fresh=fresh,
         )
         for row, epsilon in enumerate(grid.epsilons)
     ]

@@ -13,7 +13,7 @@ from certibayes.serving.loaded import Loaded
 from certibayes.serving.observations import Numbers, rows
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class LoadedClassifier(Loaded):
     """p(y | x) as class probabilities, float64, without gradient.
 

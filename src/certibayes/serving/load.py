@@ -17,6 +17,7 @@ from certibayes.serving.package import Package, open_package
 from certibayes.serving.posterior import LoadedPosterior
 from certibayes.stages.building import build_task, load_model
 from certibayes.stages.data import load_scale
+from certibayes.stages.theta_record import require_recorded_theta
 from certibayes.tasks.base import ClassificationTask, ThetaTask
 from certibayes.tracking import download_version
 
@@ -58,15 +59,17 @@ def default_uri() -> str:
 
 
 def of_package(package: Package) -> LoadedPosterior | LoadedClassifier:
-    """Return the model of a package, its weights checked against the recorded sha256.
+    """Return the model of a package, its weights and the support of theta checked.
 
     Raises:
-        WeightsError: if they differ.
+        FileFormatError: if they are not those that the manifest records.
     """
     job, layout = package.job, package.layout
     task = build_task(job)
+    manifest = read_json(layout.weights(job) / MANIFEST)
+    require_recorded_theta(task, job, manifest, layout.weights(job))
     model = load_model(job, layout, task).double()
-    digest = str(read_json(layout.weights(job) / MANIFEST)["sha256"])
+    digest = str(manifest["sha256"])
     x_dim = len(load_scale(layout, job).feature_std)
     known = None if package.certificates is None else configured(package, task)
     if isinstance(task, ClassificationTask):

@@ -10,7 +10,7 @@ from certibayes.serving.certify import CertificateAt, Configured
 from certibayes.serving.observations import Numbers
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Loaded(ABC):
     """A trained model in float64, the precision of its certificates.
 

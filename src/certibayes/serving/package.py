@@ -13,7 +13,14 @@ from pydantic import TypeAdapter, ValidationError
 from certibayes.config.certificates import AnyCertificate
 from certibayes.config.jobs import Job, ModelJob
 from certibayes.config.simulators.own import OwnPairs, OwnSimulator
-from certibayes.io import MANIFEST, WEIGHTS, FileFormatError, read_json, write_json
+from certibayes.io import (
+    MANIFEST,
+    WEIGHTS,
+    FileFormatError,
+    load_weights,
+    read_json,
+    write_json,
+)
 from certibayes.layout import Layout
 from certibayes.served import PACKAGE, registered_name
 
@@ -104,18 +111,20 @@ def write_package(folder: Path, entry: Mapping[str, Any], study: Layout) -> None
         study: paths of the study.
 
     Raises:
-        FileFormatError: if the weights are not those that the study reported on.
+        FileFormatError: if the copied weights are not those that the study reported on, or not
+            those that their manifest records.
         FileNotFoundError: if a file is missing.
     """
     source = study.root / entry["folder"] / "model"
     job = job_of(source)
-    if read_json(source / MANIFEST)["sha256"] != entry["sha256"]:
-        raise FileFormatError(
-            f"{source}: weights were trained anew after {study.models}; run the study to its report"
-        )
     folder.mkdir(parents=True)
     for path in (source / WEIGHTS, source / MANIFEST, study.reference(job) / SCALE):
         shutil.copy(path, folder)
+    _, manifest = load_weights(folder)
+    if manifest["sha256"] != entry["sha256"]:
+        raise FileFormatError(
+            f"{source}: weights were trained anew after {study.models}; run the study to its report"
+        )
     write_json(
         folder / PACKAGE, {"name": entry["name"], "certificates": dict(entry["certificates"])}
     )

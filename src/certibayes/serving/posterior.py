@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -14,10 +15,11 @@ from certibayes.serving.loaded import Loaded
 from certibayes.serving.observations import Numbers, rows, single
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class LoadedPosterior(Loaded):
     """q(theta | x): parameters in their own units, float64, without gradient.
 
+    x may stand in the second place, where sbi's expected coverage (`reduce_fns=log_prob`) puts it.
     `show_progress_bars` is taken and not used: diagnostics of sbi state it.
 
     Attributes:
@@ -27,17 +29,46 @@ class LoadedPosterior(Loaded):
 
     estimator: Estimator
     theta_names: tuple[str, ...]
+    _default: Tensor | None = field(default=None, init=False, repr=False)
 
     @property
     def theta_dim(self) -> int:
         """Number of parameters."""
         return len(self.theta_names)
 
+    @property
+    def default_x(self) -> Tensor | None:
+        """The observation that is meant where none is stated, shape (1, x_dim), float64."""
+        return self._default
+
+    @default_x.setter
+    def default_x(self, x: Numbers) -> None:
+        self.set_default_x(x)
+
+    def set_default_x(self, x: Numbers) -> Self:
+        """Let `sample` and `log_prob` mean an observation where none is stated; return the model.
+
+        Args:
+            x: shape (x_dim,) or (1, x_dim), raw units.
+
+        Raises:
+            ValueError: if x is malformed or holds more than one observation.
+        """
+        self._default = single(x, self.x_dim).clone()
+        return self
+
+    def _one(self, x: Numbers | None) -> Tensor:
+        if x is not None:
+            return single(x, self.x_dim)
+        if self._default is None:
+            raise ValueError("x: got None; allowed: an observation, here or by `set_default_x`")
+        return self._default
+
     def sample(
         self,
         sample_shape: Sequence[int] = (),
+        x: Numbers | None = None,
         *,
-        x: Numbers,
         generator: torch.Generator | None = None,
         show_progress_bars: bool = False,
     ) -> Tensor:
@@ -45,21 +76,20 @@ class LoadedPosterior(Loaded):
 
         Args:
             sample_shape: e.g. (1000,).
-            x: shape (x_dim,) or (1, x_dim), raw units.
+            x: shape (x_dim,) or (1, x_dim), raw units; None = `default_x`.
             generator: source of randomness; None = torch's global generator.
             show_progress_bars: not used.
 
         Raises:
-            ValueError: if x is malformed or holds more than one observation.
+            ValueError: if x is malformed, holds more than one observation or is stated nowhere.
         """
-        x = single(x, self.x_dim)
-        return self.estimator.sample(tuple(sample_shape), x=x, generator=generator)
+        return self.estimator.sample(tuple(sample_shape), x=self._one(x), generator=generator)
 
     def sample_batched(
         self,
-        sample_shape: Sequence[int] = (),
-        *,
+        sample_shape: Sequence[int],
         x: Numbers,
+        *,
         generator: torch.Generator | None = None,
         show_progress_bars: bool = False,
     ) -> Tensor:
@@ -77,20 +107,20 @@ class LoadedPosterior(Loaded):
         x = rows(x, self.x_dim)
         return self.estimator.sample_batched(tuple(sample_shape), x=x, generator=generator)
 
-    def log_prob(self, theta: Numbers, *, x: Numbers) -> Tensor:
+    def log_prob(self, theta: Numbers, x: Numbers | None = None) -> Tensor:
         """Return log q(theta | x) for one observation, shape (n,); -inf off the support.
 
         Args:
             theta: shape (theta_dim,) or (n, theta_dim).
-            x: shape (x_dim,) or (1, x_dim), raw units.
+            x: shape (x_dim,) or (1, x_dim), raw units; None = `default_x`.
 
         Raises:
-            ValueError: if theta or x is malformed, or x holds more than one observation.
+            ValueError: if theta or x is malformed, or x holds more than one observation or is
+                stated nowhere.
         """
-        x = single(x, self.x_dim)
-        return self.estimator.log_prob(rows(theta, self.theta_dim, "theta"), x=x)
+        return self.estimator.log_prob(rows(theta, self.theta_dim, "theta"), x=self._one(x))
 
-    def log_prob_batched(self, theta: Tensor, *, x: Numbers) -> Tensor:
+    def log_prob_batched(self, theta: Tensor, x: Numbers) -> Tensor:
         """Return log q(theta | x), shape (*, batch), of theta with shape (*, batch, theta_dim).
 
         Raises:

@@ -36,7 +36,9 @@ class Served:
 
         Of a posterior: `parameters` (names) and `draws` (n times theta_dim numbers). Of a
         classifier: `probabilities` and `label`, the most probable class. Of both: `certificates`,
-        one per certificate of the study and epsilon, and `seed`, which gives the same answer again.
+        one per certificate of the study and epsilon, and `seed`, which gives the same draws and
+        bounds again. A confidence below 1 speaks of `fresh` bounds; under a seed that the request
+        states, it is one only if x was chosen without knowledge of it.
 
         Args:
             model_input: x, shape (batch, x_dim), numbers; an array, a list or a table.
@@ -47,11 +49,12 @@ class Served:
         """
         asked = ServedParams.of(params or {})
         x = rows(np.asarray(model_input, dtype=np.float64), self.model.x_dim)
-        seed = fresh_seed() if asked.seed == FRESH else asked.seed
-        certificates = self._certificates(x, seed) if asked.certificate else [[] for _ in x]
+        stated = None if asked.seed == FRESH else asked.seed
+        found = self.model.certificate(x, seed=stated) if asked.certificate else ()
+        seed = _seed(stated, found)
         return [
-            {**answer, "certificates": found, "seed": seed}
-            for answer, found in zip(self._answers(x, asked.draws, seed), certificates, strict=True)
+            {**answer, "certificates": [_as_answer(one, row) for one in found], "seed": seed}
+            for row, answer in enumerate(self._answers(x, asked.draws, seed))
         ]
 
     def _answers(self, x: Tensor, draws: int, seed: int) -> list[Answer]:
@@ -65,9 +68,12 @@ class Served:
         names = list(self.model.theta_names)
         return [{"parameters": names, "draws": row.tolist()} for row in theta.transpose(0, 1)]
 
-    def _certificates(self, x: Tensor, seed: int) -> list[list[Answer]]:
-        found = self.model.certificate(x, seed=seed)
-        return [[_as_answer(one, row) for one in found] for row in range(len(x))]
+
+def _seed(stated: int | None, found: tuple[CertificateAt, ...]) -> int:
+    """Return the seed of draws: the stated one, that of the certificates, or a fresh one."""
+    if stated is not None:
+        return stated
+    return found[0].seed if found else fresh_seed()
 
 
 def _as_answer(found: CertificateAt, row: int) -> Answer:
@@ -80,6 +86,7 @@ def _as_answer(found: CertificateAt, row: int) -> Answer:
         "upper": float(found.upper[row]),
         "verdict": "certified" if bool(found.certified[row]) else "unknown",
         "confidence": found.confidence,
+        "fresh": found.fresh,
     }
 
 

@@ -31,6 +31,7 @@ from certibayes.stages.building import (
 )
 from certibayes.stages.data import shard_files
 from certibayes.stages.member_progress import MemberProgress, TrainedMember
+from certibayes.stages.theta_record import theta_record
 from certibayes.stages.training_rows import load_rows
 from certibayes.training import Report, fit
 
@@ -77,6 +78,7 @@ def fit_job(stage: str, job: ModelJob, layout: Layout, code: str, base: Path | N
             )
             progress.add(TrainedMember(_weights(job, inference.cpu(), member), result))
         manifest = _manifest(job, progress.trained, base) | {"device": device.type}
+        manifest |= theta_record(task)
         save_weights(folder, _named(job, progress.trained), manifest)
         run.finished(_summary(job, progress.trained))
 
