@@ -71,27 +71,31 @@ def fit(
         spec: schedule.
         seed: source of all randomness.
         checkpoint: asked for a state at the start; saved every `spec.checkpoint_seconds`.
-        interruption: looked at after every step.
+        interruption: looked at after every step, and at every block of a step over all pairs.
         report: called at the end of every epoch with the step and
-            train/loss, train/learning_rate, validation/nll (and validation/objective), and the
-            inference's diagnostics, train/<name>.
+            train/loss, validation/nll (and validation/objective), train/learning_rate where steps
+            have one, and the inference's diagnostics, train/<name>.
 
     Raises:
         Interrupted: if asked to stop; the state is saved first.
         FloatingPointError: if the loss or the gradient is not finite.
     """
-    loop = Loop(inference, defense, training, validation, spec, seed)
+    loop = Loop(
+        inference, defense, training, validation, spec, seed, lambda: interruption.requested
+    )
     state = checkpoint.load()
     if state is not None:
         loop.restore(state)
     saved = time.perf_counter()
-    for metrics in loop.steps():
-        if metrics is not None:
-            report(loop.step, metrics)
-        if interruption.requested:
-            checkpoint.save(loop.state())
-            raise Interrupted(f"training stopped at step {loop.step} of {loop.total}; state saved")
-        if time.perf_counter() - saved >= spec.checkpoint_seconds:
-            checkpoint.save(loop.state())
-            saved = time.perf_counter()
+    try:
+        for metrics in loop.steps():
+            if metrics is not None:
+                report(loop.step, metrics)
+            loop.heed()
+            if time.perf_counter() - saved >= spec.checkpoint_seconds:
+                checkpoint.save(loop.state())
+                saved = time.perf_counter()
+    except Interrupted:
+        checkpoint.save(loop.state())
+        raise
     return loop.finish()

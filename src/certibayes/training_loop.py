@@ -6,15 +6,18 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from certibayes.bnn.base import Batch, Step, WeightInference
+from certibayes.bnn.drawn_labels import drawn_labels
 from certibayes.clipping import clip_norm
 from certibayes.config.models import Training
 from certibayes.defenses.base import Defense
+from certibayes.process import Interrupted
 from certibayes.rows import Pairs, blocks, pairs_on
 from certibayes.seeding import generator
 from certibayes.training_schedule import Schedule
@@ -64,11 +67,13 @@ class Loop:
         validation: Pairs,
         spec: Training,
         seed: int,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.inference = inference
         self.defense = defense
         self.spec = spec
         self.seed = seed
+        self._stop = stop
         self.examples = len(training)
         for key, pairs in (("training", training), ("validation", validation)):
             if len(pairs) == 0:
@@ -104,6 +109,15 @@ class Loop:
                 self._loss_sum += self._update(batches)
                 self.step += 1
                 yield None if self.step % self.per_epoch else self._end_epoch(epoch)
+
+    def heed(self) -> None:
+        """Leave training if it is asked to stop; the state is the one behind the last step.
+
+        Raises:
+            Interrupted: if so.
+        """
+        if self._stop():
+            raise Interrupted(f"training stopped at step {self.step} of {self.total}; state saved")
 
     def finish(self) -> FitResult:
         """Restore the best weights if training had patience, and judge the result."""
@@ -144,13 +158,10 @@ class Loop:
 
     def _steps_of(self, epoch: int, first: int) -> Iterator[Sequence[Batch]]:
         """Yield what each step of an epoch is about, from the given one on."""
-        size = self.spec.batch_size
         if self.inference.full_batch:
-            yield [
-                self._block(torch.arange(start, min(start + size, self.examples)))
-                for start in range(0, self.examples, size)
-            ]
+            yield self._blocks
             return
+        size = self.spec.batch_size
         order = torch.randperm(self.examples, generator=generator(self.seed, "order", epoch))
         order = order[first * size : self.per_epoch * size]
         read = self.training.batches(order, size)
@@ -158,11 +169,23 @@ class Loop:
             draws = generator(self.seed, "draws", self.step)
             yield [self._batch(numbers, target, x, self.step / self.total, _always(draws))]
 
+    @cached_property
+    def _blocks(self) -> list[Batch]:
+        """All training pairs, read once, with the same objective at every step."""
+        return [
+            self._block(some) for some in torch.arange(self.examples).split(self.spec.batch_size)
+        ]
+
     def _block(self, numbers: Tensor) -> Batch:
-        """Return some training pairs with the same objective at every step."""
+        """Return some training pairs; a step over all of them ends here if training is to stop."""
         target, x = self.training.batch(numbers)
         first = int(numbers[0])
-        return self._batch(numbers, target, x, 1.0, lambda: generator(self.seed, "draws", first))
+
+        def draws() -> torch.Generator:
+            self.heed()
+            return generator(self.seed, "draws", first)
+
+        return self._batch(numbers, target, x, 1.0, draws)
 
     def _batch(
         self,
@@ -175,23 +198,31 @@ class Loop:
         def objective(model: nn.Module, target: Tensor) -> Tensor:
             return self.defense.objective(model, target, x, progress, draws())
 
-        return Batch(objective, target, numbers, self.seed)
+        def draw(model: nn.Module, source: torch.Generator) -> Tensor:
+            return drawn_labels(model(x), source)
+
+        return Batch(objective, target, numbers, self.seed, draw)
 
     def _update(self, batches: Sequence[Batch]) -> float:
-        step = Step(
-            self.step,
-            self.total,
-            self.examples,
-            self.schedule.rate(self.step),
-            self.spec.gradient_clip,
-            generator(self.seed, "weight noise", self.step),
-        )
+        step = self._now()
         loss = self.inference.update(batches, step)
         if loss is None:
             loss = self._descend(batches[0], step)
         self._require_finite("train/loss", loss, step)
         self.inference.after_step(step)
         return loss.item()
+
+    def _now(self) -> Step:
+        """Return the step that comes next."""
+        return Step(
+            self.step,
+            self.total,
+            self.examples,
+            self.schedule.rate(self.step),
+            self.schedule.share(self.step),
+            self.spec.gradient_clip,
+            generator(self.seed, "weight noise", self.step),
+        )
 
     def _descend(self, batch: Batch, step: Step) -> Tensor:
         """Take a step of Adam on the loss and return it."""
@@ -214,10 +245,10 @@ class Loop:
             )
 
     def _end_epoch(self, epoch: int) -> dict[str, float]:
-        metrics = {
-            "train/loss": self._loss_sum / self.per_epoch,
-            "train/learning_rate": self.schedule.rate(self.step),
-        }
+        metrics = {"train/loss": self._loss_sum / self.per_epoch}
+        rate = self.inference.rate(self._now())
+        if rate is not None:
+            metrics["train/learning_rate"] = rate
         metrics |= {f"train/{name}": v for name, v in self.inference.diagnostics().items()}
         self._loss_sum = 0.0
         patient = self.spec.patience is not None

@@ -41,6 +41,10 @@ class Schedule:
             rate = rate * (step + 1) / spec.warmup_steps
         return rate
 
+    def share(self, step: int) -> float:
+        """Return the rate of a step as a share of `learning_rate`, in [0, 1]."""
+        return self.rate(step) / self._spec.learning_rate
+
     @property
     def needs_validation(self) -> bool:
         """Whether `observe` wants the validation objective of every epoch."""

@@ -30,6 +30,7 @@ SPECS: dict[str, Spec] = {
     "mc_dropout": MCDropoutInference(rate=0.3, stored_samples=5),
 }
 VARIANTS: dict[str, Spec] = {
+    "vogn signs": VOGNInference(curvature="signs", stored_samples=5),
     "vogn per_example": VOGNInference(curvature="per_example", stored_samples=5),
     "vogn reparametrized": VOGNInference(curvature="reparametrized", stored_samples=5),
     "swag diagonal": SWAGInference(covariance="diagonal", iterates=6, rank=2, stored_samples=5),

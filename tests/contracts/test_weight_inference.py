@@ -131,6 +131,46 @@ def test_state_dict_is_a_checkpoint(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", registry.names("inference"))
+def test_a_trained_model_is_its_lasting_state(kind: str) -> None:
+    inference, other = classifier(kind), classifier(kind)
+    with torch.no_grad():
+        for parameter in inference.parameters():
+            parameter.add_(0.1)
+    other.load_lasting_state(inference.lasting_state())
+    for name, values in other.lasting_state().items():
+        assert torch.equal(values, inference.state_dict()[name])
+    trained = {name for name, p in inference.named_parameters() if p.requires_grad}
+    assert trained <= set(inference.lasting_state())
+    with pytest.raises(RuntimeError, match="Missing key"):
+        other.load_lasting_state({})
+
+
+def test_chains_last_without_what_r_hat_needs() -> None:
+    inference = classifier("hmc")
+    weights = sum(p.numel() for p in inference.network.parameters())
+    size = sum(values.numel() for values in inference.lasting_state().values())
+    assert size == (1 + inference.spec.chains) * weights
+
+
+@pytest.mark.parametrize("kind", registry.names("inference"))
+def test_batch_normalization_keeps_its_statistics_in_training(kind: str) -> None:
+    network = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+    inference = registry.load("inference", kind)(network, SPECS[kind]).train()
+    x, y = torch.randn(6, 4, generator=generator("x")), torch.tensor([0, 1, 2, 0, 1, 2])
+    inference.loss(lambda m: m(x).log_prob(y), 6, generator("b")).backward()
+    assert torch.equal(network[1].running_mean, torch.zeros(8))
+    model = inference.model(inference.sample(2, generator("a"))).train()
+    assert torch.allclose(model(x).probs[:2], model(x[:2]).probs, atol=1e-6)
+
+
+def test_batch_normalization_without_statistics_is_named() -> None:
+    network = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3, track_running_stats=False))
+    samples = {name: p.detach().unsqueeze(0) for name, p in network.named_parameters()}
+    with pytest.raises(ValueError, match=r"network\.1\.track_running_stats: got False"):
+        Predictive(network, samples)
+
+
+@pytest.mark.parametrize("kind", registry.names("inference"))
 def test_every_trained_parameter_gets_a_gradient_and_the_model_is_independent(kind: str) -> None:
     inference = classifier(kind)
     x, y = torch.randn(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
@@ -153,6 +193,8 @@ def test_reset_starts_at_the_current_weights_of_the_module(kind: str) -> None:
     spec = SPECS[kind]
     if "initial_std" in type(spec).model_fields:
         spec = spec.model_copy(update={"initial_std": 1e-6})
+    if kind == "mc_dropout":
+        spec = spec.model_copy(update={"rate": 1e-9, "drop_first": True})
     inference = registry.load("inference", kind)(network, spec)
     with torch.no_grad():
         network.weight.fill_(0.25)

@@ -75,13 +75,17 @@ def batch(x: Tensor, y: Tensor, numbers: Tensor) -> Batch:
     def objective(line: Line, target: Tensor) -> Tensor:
         return line(x[numbers], target)
 
-    return Batch(objective, y[numbers], numbers, seed=3)
+    def draw(line: Line, source: torch.Generator) -> Tensor:
+        noise = torch.randn(len(numbers), generator=source, dtype=TYPE)
+        return x[numbers] @ line.weight + noise
+
+    return Batch(objective, y[numbers], numbers, 3, draw)
 
 
-def step(number: int, total: int, rate: float) -> Step:
+def step(number: int, total: int, rate: float, share: float = 1.0) -> Step:
     noise = generator("step", number)
-    return Step(number, total, EXAMPLES, rate, gradient_clip=1e9, generator=noise)
+    return Step(number, total, EXAMPLES, rate, share, gradient_clip=1e9, generator=noise)
 
 
-def cosine(number: int, total: int, rate: float) -> float:
+def cosine(number: int, total: int, rate: float = 1.0) -> float:
     return rate * 0.5 * (1 + math.cos(math.pi * number / total))

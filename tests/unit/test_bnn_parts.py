@@ -8,22 +8,26 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributions import Categorical, Normal
 
 from certibayes.bnn.base import Step
+from certibayes.bnn.chain_record import ChainRecord
+from certibayes.bnn.drawn_labels import drawn_labels
 from certibayes.bnn.dual_averaging import DualAveraging
 from certibayes.bnn.ensemble import Ensemble
 from certibayes.bnn.mc_dropout import MCDropout
 from certibayes.bnn.potential import Potential
 from certibayes.bnn.prior import GaussianPrior
-from certibayes.bnn.split_r_hat import SplitRHat
+from certibayes.bnn.split_r_hat import LARGEST, SplitRHat
 from certibayes.bnn.squared_gradients import from_every_example, from_random_signs
 from certibayes.bnn.swag import SWAG
-from certibayes.bnn.trajectory import trajectory
+from certibayes.bnn.trajectory import Move, trajectory
 from certibayes.config.inference import (
     EnsembleInference,
     HMCInference,
     MCDropoutInference,
     SWAGInference,
+    VOGNInference,
 )
 from certibayes.config.models import Model, Training
 from certibayes.seeding import generator
@@ -77,6 +81,18 @@ def test_split_r_hat_is_that_of_the_stored_draws() -> None:
     assert (expected > 1.1).all()
 
 
+@pytest.mark.parametrize("apart", [0.0, 1.0])
+def test_chains_that_never_move_have_the_largest_r_hat(apart: float) -> None:
+    record = ChainRecord([torch.zeros(2)], chains=2, kept=4)
+    moves = [Move([torch.full((2,), c * apart)], 0.5, 0.0, diverged=True) for c in range(2)]
+    for number in range(8):
+        record.count(moves, afresh=False)
+        record.keep(moves, number, 8)
+    found = record.diagnostics()
+    assert found["acceptance"] == 0.0
+    assert found["r_hat_max"] == found["r_hat_median"] == found["r_hat_potential"] == LARGEST
+
+
 def gaussian_potential() -> Potential:
     return Potential(lambda weights: weights[0], GaussianPrior(0.5, False), [lambda w: -(w**2)], 2)
 
@@ -86,6 +102,36 @@ def test_the_potential_sums_all_examples_and_the_prior() -> None:
     energy, (gradient,) = gaussian_potential()([weight])
     assert energy == pytest.approx(2 * 1.25 + 1.25 / (2 * 0.25))
     assert torch.allclose(gradient, 4 * weight + weight / 0.25)
+
+
+def test_the_potential_of_many_weights_is_that_of_float64() -> None:
+    weight = torch.randn(50_000, generator=generator("many"))
+    none = Potential(lambda w: w[0], GaussianPrior(0.5, False), [lambda w: 0 * w], 1)
+    energy, (gradient,) = none([weight])
+    assert energy == pytest.approx(2 * float((weight.double() ** 2).sum()), rel=1e-12)
+    assert gradient.dtype == torch.float32
+
+
+class Scripted:
+    """A potential without gradient whose values are given, in the order of the calls."""
+
+    prior = GaussianPrior(1.0, False)
+
+    def __init__(self, *energies: float) -> None:
+        self.left = list(energies)
+
+    def __call__(self, weights: list[Tensor]) -> tuple[float, list[Tensor]]:
+        return self.left.pop(0), [torch.zeros_like(weights[0])]
+
+
+def test_a_trajectory_diverges_in_both_directions_or_in_none() -> None:
+    """Forwards the energy never rises by 1,000 above its start, backwards it does."""
+    weight, energies = torch.zeros(2), (0.0, 600.0, -600.0)
+    there = trajectory(Scripted(*energies), [weight], 0.1, 2, generator("a"))
+    back = trajectory(Scripted(*reversed(energies)), [weight], 0.1, 2, generator("a"))
+    assert there.diverged
+    assert back.diverged
+    assert not trajectory(Scripted(0.0, 600.0, 1.0), [weight], 0.1, 2, generator("a")).diverged
 
 
 def test_errors_of_a_trajectory_shrink_with_the_square_of_the_step() -> None:
@@ -110,7 +156,7 @@ def test_swag_is_the_gaussian_of_its_iterates() -> None:
         for number, weight in enumerate(iterates):
             with torch.no_grad():
                 inference.weights[0].copy_(weight)
-            inference.after_step(Step(number, 6, 1, 1.0, 1.0, generator("a")))
+            inference.after_step(Step(number, 6, 1, 1.0, 1.0, 1.0, generator("a")))
             running.append((weight - iterates[: number + 1].mean(0)).flatten())
         draws = inference.sample(4000, generator("b"))["weight"].flatten(1)
         variances = iterates.var(0).flatten()
@@ -132,6 +178,33 @@ def test_dropout_leaves_the_first_layer_and_biases_alone() -> None:
     assert 0.3 < dropped.float().mean() < 0.7
     assert torch.equal(samples["0.weight"][0], network[0].weight)
     assert torch.equal(samples["2.bias"][7], network[2].bias)
+
+
+def test_dropout_that_drops_nothing_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"inference\.drop_first: got False.*allowed: true"):
+        MCDropout(nn.Linear(4, 3), MCDropoutInference())
+
+
+def test_one_iterate_is_no_gaussian() -> None:
+    inference = SWAG(nn.Linear(3, 2), SWAGInference(start=0.75))
+    with pytest.raises(ValueError, match=r"got 4 steps altogether, 1 behind.*at least 2"):
+        inference.update([], Step(0, 4, 1, 1.0, 1.0, 1.0, generator("a")))
+
+
+def test_precision_forgets_by_the_number_of_steps_unless_told() -> None:
+    for steps in (100, 285, 100_000):
+        assert (1 - VOGNInference().precision_rate_of(steps)) ** steps < 1e-4
+    assert VOGNInference(precision_rate=0.2).precision_rate_of(10**6) == 0.2
+
+
+def test_drawn_labels_follow_the_predictive() -> None:
+    """2,000 draws, within 4 standard errors of 0.8."""
+    probabilities = torch.tensor([0.2, 0.8, 0.0]).expand(2000, 3)
+    drawn = drawn_labels(Categorical(probs=probabilities), generator("labels"))
+    assert drawn.shape == (2000,)
+    assert abs(float(drawn.double().mean()) - 0.8) < 4 * (0.16 / 2000) ** 0.5
+    with pytest.raises(TypeError, match="predictive: got Normal"):
+        drawn_labels(Normal(0.0, 1.0), generator("labels"))
 
 
 def test_members_of_an_ensemble_start_apart_at_the_same_numbers() -> None:
@@ -163,6 +236,14 @@ REFUSED = [
 def test_settings_that_do_not_fit_are_refused(inference, training, message) -> None:
     with pytest.raises(ValueError, match=message):
         Model.model_validate({**NETWORK, "inference": inference, "training": training})
+
+
+def test_dropout_without_hidden_layers_is_refused_in_a_study() -> None:
+    model = {"network": {"kind": "mlp", "hidden": []}, "inference": {"kind": "mc_dropout"}}
+    with pytest.raises(ValueError, match=r"inference.drop_first: got False; .*hidden \[\]: true"):
+        Model.model_validate(model)
+    model["inference"]["drop_first"] = True
+    assert Model.model_validate(model).form == "classification"
 
 
 def test_chains_need_room_for_their_draws() -> None:

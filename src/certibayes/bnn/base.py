@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,12 +28,15 @@ class Batch:
         target: theta, shape (batch, theta_dim), or labels, shape (batch,).
         numbers: of the examples among all N of the training set, shape (batch,).
         seed: of whatever belongs to an example for the whole of a training.
+        draw: maps a conditional model and a generator to targets of the same examples that the
+            model itself draws, shape of `target`.
     """
 
     objective: Callable[[nn.Module, Tensor], Tensor]
     target: Tensor
     numbers: Tensor
     seed: int
+    draw: Callable[[nn.Module, torch.Generator], Tensor]
 
     def __call__(self, model: nn.Module) -> Tensor:
         """Return the objectives at a model, shape (batch,)."""
@@ -49,6 +52,7 @@ class Step:
         total: steps of the whole training.
         examples: N, the size of the training set.
         rate: of the schedule.
+        share: of the schedule's largest rate, in [0, 1]: for a method with a rate of its own.
         gradient_clip: largest norm of the gradient of all weights.
         generator: source of weight noise, of this step alone.
     """
@@ -57,6 +61,7 @@ class Step:
     total: int
     examples: int
     rate: float
+    share: float
     gradient_clip: float
     generator: torch.Generator
 
@@ -71,15 +76,18 @@ class WeightInference(nn.Module, ABC):
 
     Trained are the parameters that require a gradient. What a method needs besides `loss` and
     `sample` it states in hooks that do nothing by default: `begin`, `update`, `after_step`,
-    `diagnostics`.
+    `rate`, `diagnostics`.
 
     Attributes:
         full_batch: whether a step is about all training pairs, in blocks of the batch size; the
             objective is then the same function at every step: the defense at full strength, its
-            draws fixed. One step is one epoch.
+            draws fixed. One step is one epoch. It is left at any block if training is to stop:
+            `update` changes no state before the last one.
+        passing: modules and buffers that `begin` clears and that no draw after training needs.
     """
 
     full_batch: bool = False
+    passing: tuple[str, ...] = ()
 
     @abstractmethod
     def loss(self, per_example: PerExample, examples: int, generator: torch.Generator) -> Tensor:
@@ -115,6 +123,21 @@ class WeightInference(nn.Module, ABC):
     def begin(self) -> None:
         """Forget what was collected: training starts, from fresh weights or from trained ones."""
 
+    def lasting_state(self) -> dict[str, Tensor]:
+        """Return the state of a trained model: the `state_dict` without what is `passing`."""
+        state: dict[str, Tensor] = self.state_dict()
+        return {name: v for name, v in state.items() if name.split(".")[0] not in self.passing}
+
+    def load_lasting_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over the state of a trained model; what is `passing` stays unless it is given.
+
+        Raises:
+            RuntimeError: if names or shapes differ.
+        """
+        own: dict[str, Tensor] = self.state_dict()
+        passing = {name: v for name, v in own.items() if name.split(".")[0] in self.passing}
+        self.load_state_dict({**passing, **state})
+
     def update(self, batches: Sequence[PerExample], step: Step) -> Tensor | None:
         """Take a step of its own and return the loss, a scalar without gradient.
 
@@ -128,6 +151,14 @@ class WeightInference(nn.Module, ABC):
 
     def after_step(self, step: Step) -> None:
         """Look at the weights after a step, whoever took it."""
+
+    def rate(self, step: Step) -> float | None:
+        """Return the rate of a step, None where steps have none; the schedule's by default.
+
+        Args:
+            step: which step it is; the step behind the last one asks for the last rate.
+        """
+        return step.rate
 
     def diagnostics(self) -> dict[str, float]:
         """Return what tells whether the method works, finite, reported after every epoch."""

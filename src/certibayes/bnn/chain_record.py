@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -84,8 +83,8 @@ class ChainRecord(nn.Module):
     def diagnostics(self) -> dict[str, float]:
         """Return mean acceptance and divergences; split R-hat once both halves are complete.
 
-        `r_hat_max` and `r_hat_median` are over weights, `r_hat_potential` is that of U. What is
-        not finite (a chain that never moved) is left out.
+        `r_hat_max` and `r_hat_median` are over weights, `r_hat_potential` is that of U; where no
+        chain ever moved they are `split_r_hat.LARGEST`.
         """
         tally = self._tally.tolist()
         found = {
@@ -99,7 +98,7 @@ class ChainRecord(nn.Module):
             found["r_hat_max"] = float(weights.max())
             found["r_hat_median"] = float(weights.median())
             found["r_hat_potential"] = float(values[-1])
-        return {name: value for name, value in found.items() if math.isfinite(value)}
+        return found
 
     @property
     def _tally(self) -> Tensor:

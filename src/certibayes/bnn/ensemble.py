@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from certibayes.bnn.base import Batch, ModelBuilder, PerExample, WeightSamples
 from certibayes.bnn.network_inference import NetworkInference, assign, fixed
 from certibayes.bnn.predictive import Predictive
-from certibayes.bnn.prior import GaussianPrior
+from certibayes.bnn.prior import GaussianPrior, median_of
 from certibayes.config.inference import EnsembleInference
 from certibayes.seeding import generator as named_generator
 
@@ -82,6 +82,12 @@ class Ensemble(NetworkInference):
     def stored_samples(self) -> int:
         """Number of members."""
         return self.spec.stored_samples
+
+    @torch.no_grad()
+    def diagnostics(self) -> dict[str, float]:
+        """Return the median over weights of the members' std."""
+        members = zip(*(_list(member) for member in self.members), strict=True)
+        return {"posterior_std": median_of([torch.stack(values).std(0) for values in members])}
 
     def perturbation(self, target: Tensor, examples: int, seed: int) -> list[Tensor]:
         """Return every member's noise or weights of all N examples, drawn from the seed.

@@ -13,7 +13,7 @@ from certibayes.bnn.dual_averaging import DualAveraging
 from certibayes.bnn.network_inference import NetworkInference, assign
 from certibayes.bnn.potential import Potential
 from certibayes.bnn.predictive import Predictive
-from certibayes.bnn.prior import GaussianPrior, standard_normal
+from certibayes.bnn.prior import GaussianPrior, median_of, standard_normal
 from certibayes.bnn.trajectory import trajectory
 from certibayes.config.inference import HMCInference
 
@@ -28,6 +28,7 @@ class HMC(NetworkInference):
     """
 
     full_batch = True
+    passing = ("record", "adaptation")
 
     def __init__(
         self, network: nn.Module, spec: HMCInference, as_model: ModelBuilder = Predictive
@@ -100,9 +101,9 @@ class HMC(NetworkInference):
     def sample(self, n: int, generator: torch.Generator) -> WeightSamples:
         """Return n stored draws, repeated in order where there are fewer, else chosen at random.
 
-        Before all are stored, they are where the chains are now.
+        Before all are stored, and in a model that was loaded, they are where the chains are.
         """
-        source = self.record.stored() if self.record.complete else list(self.position)
+        source = self._found()
         stored = len(source[0])
         order = torch.arange(n) % stored
         if n < stored:
@@ -115,14 +116,29 @@ class HMC(NetworkInference):
         return self.spec.stored_samples
 
     def diagnostics(self) -> dict[str, float]:
-        """Return the adapted step size, acceptance, divergences and, at the end, split R-hat."""
-        return {"step_size": self._step_size.adapted} | self.record.diagnostics()
+        """Return the adapted step size, acceptance, divergences and, at the end, split R-hat.
+
+        `posterior_std` is the median std of the stored draws, before they are complete of where
+        the chains are now.
+        """
+        found = {
+            "step_size": self._step_size.adapted,
+            "posterior_std": median_of([values.std(0) for values in self._found()]),
+        }
+        return found | self.record.diagnostics()
+
+    def rate(self, step: Step) -> None:
+        """Return None: trajectories have a step size instead."""
 
     @property
     def _step_size(self) -> DualAveraging:
         spec = self.spec
         state = self.get_buffer("adaptation")
         return DualAveraging(state, spec.initial_step_size, spec.target_acceptance)
+
+    def _found(self) -> list[Tensor]:
+        """Return the stored draws, or while there are too few the chains: shape (n, *weight)."""
+        return self.record.stored() if self.record.complete else list(self.position)
 
     def _chain(self, chain: int) -> list[Tensor]:
         return [position[chain] for position in self.position]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from certibayes.bnn.base import ModelBuilder, PerExample, WeightSamples
 from certibayes.bnn.network_inference import NetworkInference, assign
 from certibayes.bnn.predictive import Predictive
-from certibayes.bnn.prior import GaussianPrior
+from certibayes.bnn.prior import GaussianPrior, median_of
 from certibayes.config.inference import MCDropoutInference
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
@@ -37,11 +37,19 @@ class MCDropout(NetworkInference):
             network: maps x to logits (or to what `as_model` needs).
             spec: hyper-parameters.
             as_model: makes the conditional model from the network and weight samples.
+
+        Raises:
+            ValueError: if no input of the network drops out.
         """
         super().__init__(network, as_model)
         self.spec = spec
         self.prior = GaussianPrior(spec.prior_std, spec.prior_fan_in)
         self._drops = dict(zip(self._names, _drops(network, spec.drop_first), strict=True))
+        if not any(self._drops.values()):
+            raise ValueError(
+                f"inference.drop_first: got {spec.drop_first} for a network in which nothing else "
+                "drops out; allowed: true"
+            )
         self.mean = nn.ParameterList(self._like_network())
         self.reset(torch.Generator())
 
@@ -67,6 +75,13 @@ class MCDropout(NetworkInference):
     def stored_samples(self) -> int:
         """Size of the ensemble, from the specification."""
         return self.spec.stored_samples
+
+    @torch.no_grad()
+    def diagnostics(self) -> dict[str, float]:
+        """Return the median std of the weights whose inputs drop out; the others have none."""
+        share = (self.spec.rate / (1 - self.spec.rate)) ** 0.5
+        state = zip(self.mean, self._drops.values(), strict=True)
+        return {"posterior_std": median_of([share * mean.abs() for mean, drops in state if drops])}
 
     def _energy(self) -> Tensor:
         kept = 1 - self.spec.rate

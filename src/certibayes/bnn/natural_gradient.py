@@ -22,7 +22,8 @@ class NaturalGradient(NetworkInference, ABC, Generic[S]):
     """q(w) = N(mean, 1 / precision) per weight.
 
     With g the gradient of minus the mean objective at w ~ q, h the curvature per example that a
-    subclass defines, delta = 1 / prior_std^2, lambda = kl_weight, b = precision_rate:
+    subclass defines, delta = 1 / prior_std^2, lambda = kl_weight, b = precision_rate (or what the
+    number of steps makes of it) and rate = mean_rate times the share of the schedule:
 
         precision <- precision + b (N h / lambda + delta - precision)
         mean      <- mean - rate * G / (precision + N damping / lambda)
@@ -40,11 +41,13 @@ class NaturalGradient(NetworkInference, ABC, Generic[S]):
         self.mean = nn.ParameterList(self._like_network())
         self.precision = fixed(self._like_network())
         self.average = fixed(self._like_network())
+        self.register_buffer("remembered", torch.ones((), dtype=torch.float64))
         self.reset(torch.Generator())
 
     @abstractmethod
     def _curvature(
         self,
+        batch: PerExample,
         objective: Tensor,
         weights: Sequence[Tensor],
         gradient: Sequence[Tensor],
@@ -53,6 +56,7 @@ class NaturalGradient(NetworkInference, ABC, Generic[S]):
         """Return the curvature per example at drawn weights, shapes of the weights.
 
         Args:
+            batch: the minibatch.
             objective: of every example, shape (batch,), with its graph.
             weights: drawn from q.
             gradient: of minus the mean objective.
@@ -69,7 +73,8 @@ class NaturalGradient(NetworkInference, ABC, Generic[S]):
 
     @torch.no_grad()
     def begin(self) -> None:
-        """Forget the averaged gradient."""
+        """Forget the averaged gradient; the precision is all memory."""
+        self.get_buffer("remembered").fill_(1.0)
         for average in self.average:
             average.zero_()
 
@@ -91,7 +96,7 @@ class NaturalGradient(NetworkInference, ABC, Generic[S]):
             objective = batches[0](self._at(weights))
             mean = -objective.mean()
             gradient = torch.autograd.grad(mean, weights, retain_graph=True)
-            curvature = self._curvature(objective, weights, gradient, step.generator)
+            curvature = self._curvature(batches[0], objective, weights, gradient, step.generator)
             loss = loss + mean.detach() / draws
             for total, part in zip([*gradients, *curvatures], [*gradient, *curvature], strict=True):
                 total.add_(part, alpha=1 / draws)
@@ -119,12 +124,23 @@ class NaturalGradient(NetworkInference, ABC, Generic[S]):
 
     @torch.no_grad()
     def diagnostics(self) -> dict[str, float]:
-        """Return KL(q || p) and the median std of all weights."""
-        return {"kl": float(self.kl()), "posterior_std": median_of(self._stds())}
+        """Return KL(q || p), the median std of all weights and what the precision remembers.
 
-    def _next_precision(self, precision: Tensor, target: Tensor) -> Tensor:
-        """Return the precision after a step towards the target; positive if that is."""
-        return precision + self.spec.precision_rate * (target - precision)
+        `precision_memory` is the share of the precision from before the training in that of now.
+        """
+        return {
+            "kl": float(self.kl()),
+            "posterior_std": median_of(self._stds()),
+            "precision_memory": float(self.get_buffer("remembered")),
+        }
+
+    def rate(self, step: Step) -> float:
+        """Return the share of a Newton step that the mean takes."""
+        return self.spec.mean_rate * step.share
+
+    def _next_precision(self, precision: Tensor, target: Tensor, weight: float) -> Tensor:
+        """Return the precision after a step of a weight to the target; positive if that is."""
+        return precision + weight * (target - precision)
 
     def _stds(self) -> list[Tensor]:
         return [precision.rsqrt() for precision in self.precision]
@@ -140,12 +156,15 @@ class NaturalGradient(NetworkInference, ABC, Generic[S]):
     def _move(self, gradients: list[Tensor], curvatures: list[Tensor], step: Step) -> None:
         spec = self.spec
         weight = step.examples / spec.kl_weight
+        present = spec.precision_rate_of(step.total)
+        self.get_buffer("remembered").mul_(1 - present)
         corrected = 1 - spec.momentum ** (step.number + 1)
         state = zip(self.mean, self.precision, self.average, strict=True)
         for values, gradient, curvature in zip(state, gradients, curvatures, strict=True):
             mean, precision, average = values
             delta = self.prior.std_of(mean) ** -2
             average.lerp_(weight * gradient + delta * mean, 1 - spec.momentum)
-            precision.copy_(self._next_precision(precision, weight * curvature + delta))
+            target = weight * curvature + delta
+            precision.copy_(self._next_precision(precision, target, present))
             divisor = precision + weight * spec.damping
-            mean.sub_(step.rate / corrected * average / divisor)
+            mean.sub_(self.rate(step) / corrected * average / divisor)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from certibayes.bnn.base import ModelBuilder
+from certibayes.bnn.base import ModelBuilder, PerExample
 from certibayes.bnn.natural_gradient import NaturalGradient
 from certibayes.bnn.predictive import Predictive
 from certibayes.config.inference import NoisyAdamInference
@@ -34,6 +34,7 @@ class NoisyAdam(NaturalGradient[NoisyAdamInference]):
 
     def _curvature(
         self,
+        batch: PerExample,
         objective: Tensor,
         weights: Sequence[Tensor],
         gradient: Sequence[Tensor],

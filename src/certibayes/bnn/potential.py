@@ -35,9 +35,9 @@ class Potential:
         self.prior = prior
 
     def __call__(self, weights: Sequence[Tensor]) -> tuple[float, list[Tensor]]:
-        """Return U, summed in float64, and its gradient; one block in memory at a time."""
+        """Return U, both its parts summed in float64, and its gradient; one block at a time."""
         leaves = [w.detach().requires_grad_() for w in weights]
-        energy = self.prior.energy(leaves)
+        energy = self.prior.energy([w.double() for w in leaves])
         total = energy.item()
         gradients = list(torch.autograd.grad(energy, leaves))
         for batch in self._batches:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +12,15 @@ from torch.distributions import Categorical
 from torch.func import functional_call, vmap
 
 from certibayes.bnn.base import WeightSamples
+from certibayes.bnn.fixed_statistics import fix_statistics
 
 
 class Predictive(nn.Module):
     """p(y | x) = mean over s of softmax(f(x; w_s))_y, the Monte Carlo posterior predictive.
 
     The samples are buffers, so `double()` and `state_dict` carry them. `network` lends its
-    architecture and its buffers; its own parameters are not used.
+    architecture and its buffers; its own parameters are not used. Batch normalization is that of
+    the network's stored statistics, in training mode too, so that q(y | x) is a function of x.
     """
 
     def __init__(self, network: nn.Module, weight_samples: WeightSamples) -> None:
@@ -28,7 +31,8 @@ class Predictive(nn.Module):
             weight_samples: parameter name -> values, shape (samples, *parameter shape).
 
         Raises:
-            ValueError: if the names are not those of the network, or the sizes differ.
+            ValueError: if the names are not those of the network, the sizes differ, or a batch
+                normalization stores no statistics.
         """
         super().__init__()
         expected = [name for name, _ in network.named_parameters()]
@@ -37,11 +41,18 @@ class Predictive(nn.Module):
         sizes = {len(values) for values in weight_samples.values()}
         if len(sizes) != 1 or 0 in sizes:
             raise ValueError(f"weight_samples: got {sorted(sizes)} samples; allowed: one size >= 1")
+        fix_statistics(network)
         self.network = network
         self.samples = sizes.pop()
         self._names = tuple(expected)
         for name in self._names:
             self.register_buffer(_buffer_name(name), weight_samples[name])
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of all modules but batch normalization."""
+        super().train(mode)
+        fix_statistics(self.network)
+        return self
 
     @classmethod
     def empty(cls, network: nn.Module, samples: int) -> Predictive:

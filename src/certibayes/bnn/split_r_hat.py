@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+LARGEST = 1e6
+"""What stands for an R-hat that is larger, infinite or undefined."""
+
 
 class SplitRHat:
     """Moments of both halves of every chain; R-hat compares the 2 * chains of them.
@@ -36,7 +39,9 @@ class SplitRHat:
         self._squares[half] += before * (values - self._mean[half])
 
     def value(self, count: int) -> Tensor:
-        """Return R-hat of every quantity, shape (*quantity); 1 where nothing varies.
+        """Return R-hat of every quantity, finite, shape (*quantity), at most `LARGEST`.
+
+        `LARGEST` is that of halves in which nothing varies: they say nothing about the others.
 
         Args:
             count: draws per half, at least two.
@@ -44,4 +49,4 @@ class SplitRHat:
         within = (self._squares / (count - 1)).flatten(0, 1).mean(0)
         between = self._mean.flatten(0, 1).var(0)
         pooled = (count - 1) / count * within + between
-        return torch.where(pooled > 0, pooled / within, 1.0).sqrt()
+        return torch.where(pooled < LARGEST**2 * within, pooled / within, LARGEST**2).sqrt()

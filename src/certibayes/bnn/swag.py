@@ -69,7 +69,12 @@ class SWAG(NetworkInference):
         return share - per_example(self._at(weights)).mean()
 
     def update(self, batches: Sequence[PerExample], step: Step) -> Tensor | None:
-        """Leave the step to the trainer, or take one of SGD once iterates are collected."""
+        """Leave the step to the trainer, or take one of SGD once iterates are collected.
+
+        Raises:
+            ValueError: if the training is too short for two iterates.
+        """
+        self._require_room(step)
         if step.number < self._start(step):
             return None
         loss = self.loss(batches[0], step.examples, step.generator)
@@ -79,6 +84,10 @@ class SWAG(NetworkInference):
             for weight, gradient in zip(self.weights, gradients, strict=True):
                 weight.sub_(gradient, alpha=self.spec.collection_rate)
         return loss.detach()
+
+    def rate(self, step: Step) -> float:
+        """Return the schedule's rate, or SGD's once iterates are collected."""
+        return step.rate if step.number < self._start(step) else self.spec.collection_rate
 
     @torch.no_grad()
     def after_step(self, step: Step) -> None:
@@ -125,6 +134,14 @@ class SWAG(NetworkInference):
 
     def _start(self, step: Step) -> int:
         return int(self.spec.start * step.total)
+
+    def _require_room(self, step: Step) -> None:
+        collecting = step.total - self._start(step)
+        if collecting < 2:
+            raise ValueError(
+                f"training.epochs: got {step.total} steps altogether, {collecting} behind "
+                f"inference.start = {self.spec.start}; allowed: at least 2, whose iterates differ"
+            )
 
     def _collect(self) -> None:
         count = int(self._count)

@@ -13,7 +13,7 @@ from certibayes.bnn.potential import Potential
 from certibayes.bnn.prior import standard_normal
 
 DIVERGENCE = 1000.0
-"""Gain of energy from which on a trajectory counts as divergent."""
+"""Range of the energies along a trajectory from which on it counts as divergent."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Move:
         weights: the proposal if it was accepted, else the start.
         potential: U there.
         acceptance: probability with which the proposal was accepted.
-        diverged: whether the energy grew by more than `DIVERGENCE`, or was not finite.
+        diverged: whether energies ranged over `DIVERGENCE` or more, or were not finite.
     """
 
     weights: list[Tensor]
@@ -44,7 +44,8 @@ def trajectory(
     """Return the move of a Metropolis step whose proposal is a leapfrog trajectory.
 
     With s the prior's std per weight and r ~ N(0, 1) the momenta: r <- r - size s grad U / 2,
-    w <- w + size s r, r <- r - size s grad U / 2.
+    w <- w + size s r, r <- r - size s grad U / 2. A divergent trajectory
+    ends early and is rejected; backwards it passes the same energies, so the move is reversible.
 
     Args:
         potential: U with its gradient.
@@ -60,7 +61,7 @@ def trajectory(
         first, gradients = potential(start)
     energy = first + _kinetic(momenta)
     weights, last = list(start), first
-    gain = 0.0
+    highest = lowest = latest = energy
     for _ in range(steps):
         momenta = _kicked(momenta, gradients, scales)
         state = zip(weights, momenta, scales, strict=True)
@@ -68,10 +69,11 @@ def trajectory(
         with torch.enable_grad():
             last, gradients = potential(weights)
         momenta = _kicked(momenta, gradients, scales)
-        gain = last + _kinetic(momenta) - energy
-        if not gain < DIVERGENCE:
+        latest = last + _kinetic(momenta)
+        highest, lowest = max(highest, latest), min(lowest, latest)
+        if not (math.isfinite(latest) and highest - lowest < DIVERGENCE):
             return Move(list(start), first, 0.0, diverged=True)
-    acceptance = math.exp(min(0.0, -gain))
+    acceptance = math.exp(min(0.0, energy - latest))
     if threshold < acceptance:
         return Move(weights, last, acceptance, diverged=False)
     return Move(list(start), first, acceptance, diverged=False)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pydantic import ValidationError
+
 from certibayes import registry
-from certibayes.config.defenses import EXACT_INFORMATION, Fisher, RobustLikelihood
+from certibayes.config.defenses import EXACT_INFORMATION, AnyDefense, Fisher, RobustLikelihood
+from certibayes.config.errors import describe
+from certibayes.config.inference import SWAGInference
 from certibayes.config.study import Experiment, Study
 
 LINEAR = ("crown_ibp", "shared_adversary")
@@ -25,6 +29,7 @@ def defense_findings(study: Study, key: str, experiment: Experiment) -> Iterator
     for name in experiment.defenses:
         spec = None if name == "none" else study.defenses[name]
         place = f"{key}.defenses: got {name!r}"
+        yield from _untrainable(study, place, experiment, spec)
         if isinstance(spec, Fisher) and spec.trace == "exact":
             yield from _inexact(study, place, experiment)
         elif isinstance(spec, RobustLikelihood):
@@ -38,6 +43,28 @@ def _inexact(study: Study, place: str, experiment: Experiment) -> Iterator[str]:
             f"{place} with trace: exact and the {estimator.kind!r} estimator of "
             f"{experiment.model!r}; allowed estimators: {', '.join(EXACT_INFORMATION)}"
         )
+
+
+def _untrainable(
+    study: Study, place: str, experiment: Experiment, spec: AnyDefense | None
+) -> Iterator[str]:
+    """Yield where a defense's training or its ramps do not suit the weight inference."""
+    model = study.models[experiment.model]
+    if spec is not None and spec.training is not None:
+        try:
+            model.with_training(spec.training)
+        except ValidationError as error:
+            message = describe(error, {}, type(model))
+            yield f"{place} and the model {experiment.model!r} with the defense's {message}"
+    inference = model.inference
+    if isinstance(spec, RobustLikelihood) and isinstance(inference, SWAGInference):
+        ramp = max(spec.ramp_fraction, spec.weight_ramp_fraction)
+        if inference.start < ramp:
+            yield (
+                f"{place}, whose ramps last {ramp} of training, and the model "
+                f"{experiment.model!r} with inference.start {inference.start}, which collects "
+                f"before; allowed: inference.start of at least {ramp}"
+            )
 
 
 def _unbounded(

@@ -15,6 +15,11 @@ from certibayes.config.base import (
     Spec,
 )
 
+FORGETTING = 20.0
+"""Memories of the averaged curvature in a training: exp(-20) of the initial precision is left."""
+FASTEST = 0.1
+"""Largest weight of the present that is chosen by the number of steps."""
+
 
 class Prior(Spec):
     """Prior N(0, prior_std^2) of every weight.
@@ -90,29 +95,41 @@ class NaturalGradient(MeanField):
     """Mean-field Gaussian variational weights by natural-gradient steps on mean and precision.
 
     Attributes:
+        mean_rate: largest share of a Newton step that the mean takes; the schedule shapes it, and
+            `learning_rate` is not used.
         momentum: weight of the past in the averaged gradient.
-        precision_rate: weight of the present in the averaged curvature.
+        precision_rate: weight of the present in the averaged curvature; None = `FORGETTING` over
+            the steps of the training, at most `FASTEST`: next to nothing is left of the initial
+            precision, and the last twentieth of the steps decides.
         damping: added to the curvature per example where it divides a step of the mean; the
             distribution does not see it.
     """
 
+    mean_rate: Positive = 0.03
     momentum: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.9
-    precision_rate: OpenFraction = 1e-3
+    precision_rate: OpenFraction | None = None
     damping: NonNegative = 0.0
+
+    def precision_rate_of(self, steps: int) -> float:
+        """Return the weight of the present in a training of so many steps."""
+        if self.precision_rate is not None:
+            return self.precision_rate
+        return min(FORGETTING / steps, FASTEST)
 
 
 class VOGNInference(NaturalGradient):
     """Variational online Gauss-Newton (Khan et al., 2018; Lin et al., 2020).
 
     Attributes:
-        curvature: "signs", the mean of squared per-example gradients, estimated without bias from
-            one gradient of the randomly signed sum; "per_example", the same mean from every
-            gradient by itself, as many backward passes as the batch has examples;
+        curvature: "sampled", the mean of squared per-example gradients at targets that the model
+            draws, estimated without bias from one gradient of their randomly signed sum; "signs",
+            the same at the data's targets; "per_example", as "signs" from every gradient by itself,
+            as many backward passes as the batch has examples;
             "reparametrized", the Hessian's expectation from the gradient at the drawn weights.
     """
 
     kind: Literal["vogn"] = "vogn"
-    curvature: Literal["signs", "per_example", "reparametrized"] = "signs"
+    curvature: Literal["sampled", "signs", "per_example", "reparametrized"] = "sampled"
 
 
 class NoisyAdamInference(NaturalGradient):

@@ -148,8 +148,7 @@ def _with_own_training(model: Model, spec: AnyDefense) -> tuple[Model, AnyDefens
     """Move a defense's training schedule into the model, where it replaces the base model's."""
     if spec.training is None:
         return model, spec
-    own = model.model_copy(update={"training": spec.training})
-    return own, spec.model_copy(update={"training": None})
+    return model.with_training(spec.training), spec.model_copy(update={"training": None})
 
 
 def base_models(study: Study) -> list[ModelJob]:

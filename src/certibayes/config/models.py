@@ -21,6 +21,7 @@ from certibayes.config.inference import (
     EnsembleInference,
     HMCInference,
     MAPInference,
+    MCDropoutInference,
     SWAGInference,
 )
 from certibayes.config.presets import PresetSpec
@@ -225,6 +226,25 @@ class Model(Spec):
                 "inference.perturbation: got 'targets'; allowed with labels: none, weights"
             )
         return self
+
+    @model_validator(mode="after")
+    def _something_drops_out(self) -> Model:
+        spec, network = self.inference, self.network
+        shallow = network is not None and not network.hidden
+        if isinstance(spec, MCDropoutInference) and shallow and not spec.drop_first:
+            raise ValueError(
+                "inference.drop_first: got False; allowed with network.hidden []: true, "
+                "because no other input drops out"
+            )
+        return self
+
+    def with_training(self, training: Training) -> Model:
+        """Return the model with another training.
+
+        Raises:
+            ValidationError: if that does not suit the inference.
+        """
+        return Model.model_validate({**dict(self), "training": training})
 
     @property
     def form(self) -> Form:

@@ -102,7 +102,7 @@ def member_prefix(job: ModelJob, member: int) -> str:
 
 def weights_of(inference: WeightInference, samples: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return what a weights file holds: the inference's state and the stored weight samples."""
-    state = {INFERENCE + name: value for name, value in inference.state_dict().items()}
+    state = {INFERENCE + name: value for name, value in inference.lasting_state().items()}
     return state | {SAMPLES + name: value for name, value in samples.items()}
 
 
@@ -127,7 +127,7 @@ def _load_member(
     job: ModelJob, layout: Layout, task: Task, member: int, state: dict[str, Tensor]
 ) -> nn.Module:
     inference = build_inference(job, build_network(job, layout, task, member))
-    inference.load_state_dict(_with_prefix(state, INFERENCE))
+    inference.load_lasting_state(_with_prefix(state, INFERENCE))
     return inference.model(_with_prefix(state, SAMPLES))
 
 

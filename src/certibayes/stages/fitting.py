@@ -125,7 +125,7 @@ def _start(
         defense.initialize(network, source)
         inference.reset(source)
     else:
-        inference.load_state_dict(load_inference_state(base, member_prefix(job, member)))
+        inference.load_lasting_state(load_inference_state(base, member_prefix(job, member)))
         log.info("starting from the weights of %s", base)
     return inference
 
