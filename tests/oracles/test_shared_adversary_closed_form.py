@@ -45,6 +45,13 @@ def lying_graph(estimator, theta, standardized):
     return Shifted(linear_gaussian_graph(estimator, theta, standardized), torch.tensor(1.0))
 
 
+def partly_broken_graph(estimator, theta, standardized):
+    """About one draw in a hundred has no bound at all."""
+    broken = (theta[..., 0] * 1e4).floor() % 100 == 0
+    node = linear_gaussian_graph(estimator, theta, standardized)
+    return Shifted(node, torch.where(broken, -torch.inf, 0.0).double())
+
+
 @pytest.fixture
 def register(monkeypatch):
     def with_graph(graph):
@@ -122,6 +129,25 @@ def test_no_observation_of_the_ball_exceeds_the_bound_on_the_same_draws(register
     for _ in range(300):
         attacked = ball.project(x, x + 10 * (ball.sample(x, source) - x))
         confronted = certificate.refute(prepared, result, attacked, ball)
+        assert (confronted.lower <= result.comparison + 1e-9).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_draw_without_a_bound_counts_for_itself_only(register, method):
+    x, ball = observations(5), ball_of(0.1)
+    changes = {"interval": method, "draws": 3_000, "comparison_draws": 500}
+    whole = certified(register, x, ball, **changes)[2]
+    certificate, prepared, result = certified(
+        register, x, ball, graph=partly_broken_graph, **changes
+    )
+    truth = float(total_variation(vertices(ball)).max())
+    assert (result.upper >= truth).all()
+    assert (result.mean > whole.mean).all()
+    assert (result.mean <= whole.mean + 0.03).all()
+    assert (result.upper <= whole.upper + 0.06).all()
+    assert (result.kl_estimate.mean == torch.inf).all()
+    for vertex in vertices(ball):
+        confronted = certificate.refute(prepared, result, x + vertex, ball)
         assert (confronted.lower <= result.comparison + 1e-9).all()
 
 

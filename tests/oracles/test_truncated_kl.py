@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from certibayes.bounds.interval import Interval
-from certibayes.certificates.truncated_kl import TruncatedKL, total_variation_bound
+from certibayes.certificates.truncated_kl import SIZES, Stated, TruncatedKL, total_variation_bound
 from certibayes.metrics.intervals.width import mean_width
 from certibayes.seeding import generator
 
@@ -33,12 +33,16 @@ def planes(shift, draws, source, batch=REPETITIONS):
     return (shift * noise).unsqueeze(-1), torch.full_like(noise, -(shift**2) / 2)
 
 
-def truncated(shift, pilot, draws, batch=REPETITIONS):
-    ones = torch.ones(batch, 1, dtype=torch.float64)
+def of_pilot(pilot, stated):
+    slope, _ = pilot
+    ones = torch.ones(slope.shape[1], 1, dtype=torch.float64)
+    return TruncatedKL.of_pilot(Interval(-ones, ones), 0 * ones, [pilot], stated)
+
+
+def truncated(shift, pilot, draws, batch=REPETITIONS, method="hoeffding"):
     source = generator("planes", shift, pilot, draws)
-    found = TruncatedKL.of_pilot(
-        Interval(-ones, ones), 0 * ones, [planes(shift, pilot, source, batch)]
-    )
+    stated = Stated(method, 1 - ALPHA, draws)
+    found = of_pilot(planes(shift, pilot, source, batch), stated)
     for _ in range(2):
         found.add(*planes(shift, draws // 2, source, batch))
     return found
@@ -47,13 +51,13 @@ def truncated(shift, pilot, draws, batch=REPETITIONS):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("shift", "draws"), [(0.3, 100), (1.0, 100), (2.5, 400)])
 def test_upper_misses_the_true_variation_no_more_often_than_stated(method, shift, draws):
-    upper = truncated(shift, 20, draws).upper(method, 1 - ALPHA)
+    upper = truncated(shift, 20, draws, method=method).upper(method, 1 - ALPHA)
     assert missed_at_most(upper < true_variation(shift))
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_upper_is_near_the_truth_and_above_the_mean(method):
-    found = truncated(0.25, 500, 20_000, batch=20)
+    found = truncated(0.25, 500, 20_000, batch=20, method=method)
     upper = found.upper(method, 1 - ALPHA)
     assert (upper >= true_variation(0.25)).all()
     assert (upper > found.mean()).all()
@@ -100,13 +104,52 @@ def test_what_lies_outside_counts_twice():
     assert total_variation_bound(zero + torch.inf, zero).item() == 1
 
 
+def sizes_of(reach):
+    """Return the candidates of A from the reach of the pilot draws that say how large they are."""
+    ordered = reach[::2].sort(0).values
+    ranks = [math.ceil(level * len(ordered)) - 1 for _, level in SIZES]
+    return torch.stack([margin * ordered[k] for (margin, _), k in zip(SIZES, ranks, strict=True)])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_region_is_the_one_that_pilots_say_is_best(method):
+    """Heavy-tailed slopes: the largest of the pilots would make every width huge."""
+    n, batch, source = 2_000, 20, generator("heavy", method)
+    uniform = torch.rand(2, n, batch, generator=source, dtype=torch.float64)
+    slope = 0.2 * torch.tan(1.57 * (2 * uniform - 1)).unsqueeze(-1)
+    offset, ones = torch.zeros(n, batch).double(), torch.ones(batch, 1).double()
+    found = of_pilot((slope[0], offset), Stated(method, 0.99, n))
+    uppers = []
+    for size in sizes_of(slope[0].abs().squeeze(-1)):
+        fixed = TruncatedKL(Interval(-ones, ones), 0 * ones, size, 0 * size)
+        fixed.add(slope[1], offset)
+        uppers.append(fixed.upper(method, 0.99))
+    found.add(slope[1], offset)
+    upper, best = found.upper(method, 0.99), torch.stack(uppers).amin(0)
+    assert (upper <= best + 0.1).all()
+    assert upper.median() <= best.median() + 0.01
+    assert upper.median() < uppers[0].median() - 0.1
+
+
+def test_half_of_the_pilots_says_how_large_and_no_reporting_draw_does():
+    source = generator("halves")
+    pilot = planes(0.4, 60, source, batch=5)
+    found = of_pilot(pilot, Stated("hoeffding", 0.95, 500))
+    reach, drop = found.reach.clone(), found.drop.clone()
+    candidates = sizes_of(pilot[0].abs().squeeze(-1))
+    assert ((reach - candidates).abs() < 1e-12).any(0).all()
+    found.add(*(100 * t for t in planes(0.4, 500, source, batch=5)))
+    assert torch.equal(found.reach, reach)
+    assert torch.equal(found.drop, drop)
+    assert (found.upper("hoeffding", 0.95) == 1).all()
+
+
 def test_planes_that_are_not_finite_lie_outside():
-    ones = torch.ones(2, 1, dtype=torch.float64)
     source = generator("infinite")
     slope, offset = planes(0.3, 400, source, batch=2)
     offset[::2, 1] = -torch.inf
     slope[1::4, 1] = torch.nan
-    found = TruncatedKL.of_pilot(Interval(-ones, ones), 0 * ones, [(slope, offset)])
+    found = of_pilot((slope, offset), Stated("hoeffding", 0.95, 400))
     found.add(slope, offset)
     upper = found.upper("hoeffding", 0.95)
     assert upper.isfinite().all()

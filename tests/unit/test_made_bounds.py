@@ -14,7 +14,7 @@ from certibayes.estimators import made_bounds, made_outputs
 from certibayes.estimators.density_nodes import affine_node
 from certibayes.estimators.joined_made import JoinedMADE
 from certibayes.estimators.made import ConditionedMADE
-from certibayes.estimators.made_hidden import hidden_bounds, hidden_node
+from certibayes.estimators.made_hidden import context_node, hidden_bounds, hidden_node
 from certibayes.seeding import generator
 from certibayes.threat import Ball
 
@@ -58,7 +58,8 @@ def test_rules_of_modules_equal_the_formulas_of_the_estimators(norm, tightening)
         expected = affine(hidden_bounds(weights, region, u), *last)
     else:
         found = linear_bounds(JoinedMADE(plain), joined, tightening=tightening)
-        node = hidden_node(weights, Input(region, tightening), u)
+        perturbed = Input(region, tightening)
+        node = hidden_node(weights, context_node(weights, perturbed, perturbed), u)
         expected = linear_interval(affine_node(node, *last))
     for end in ("lower", "upper"):
         ends = getattr(found, end)[:, conditioned.outputs :]

@@ -6,7 +6,13 @@ import torch
 from certibayes import registry
 from certibayes.bounds import Interval
 from certibayes.bounds.graph import Input
-from certibayes.bounds.linear import least_product, lower_form
+from certibayes.certificates.linear_moments import LinearMoments
+from certibayes.certificates.log_density_bounds import lower_log_density, upper_log_density
+from certibayes.certificates.majorant import mean_upper_bound
+from certibayes.certificates.planes import planes_below
+from certibayes.certificates.posterior_draws import draw_posterior
+from certibayes.certificates.shared_adversary import shared_bounds
+from certibayes.config.certificates import PosteriorShift
 from certibayes.config.models import NSF
 from certibayes.estimators.bounded_density import standardized_ball
 from certibayes.estimators.nsf import NSFEstimator
@@ -14,6 +20,7 @@ from certibayes.estimators.rational_quadratic import Splines, SplineShape
 from certibayes.estimators.rational_quadratic_bins import BinBox
 from certibayes.estimators.rational_quadratic_bounds import Shares, SplineBox
 from certibayes.estimators.rational_quadratic_gradients import log_slope_gradient, value_gradient
+from certibayes.metrics.total_variation import total_variation_terms
 from certibayes.seeding import generator
 from certibayes.threat import Ball
 
@@ -150,16 +157,72 @@ def flow(transforms=2):
     return estimator, estimator(x).draw(5, generator("theta")), x
 
 
-@pytest.mark.parametrize("tightening", [False, True])
+@pytest.mark.parametrize("method", ["crown_ibp", "crown"])
 @pytest.mark.parametrize("epsilon", [1e-4, 0.01, 0.3, 3.0, 100.0])
-def test_linear_bounds_are_nowhere_wider_than_intervals(epsilon, tightening):
+def test_linear_bounds_of_one_theta_are_nowhere_wider_than_intervals(epsilon, method):
     estimator, theta, x = flow()
     ball = Ball("linf", torch.full((3,), epsilon).double(), None)
-    region = standardized_ball(estimator, x, ball)
     interval = registry.load("estimator_bounds", "nsf")(estimator, theta, x, ball)
-    graph = registry.load("log_density_graph", "nsf")
-    node = graph(estimator, theta, Input(region, tightening))
-    for sign, worst in ((1.0, interval.lower), (-1.0, -interval.upper)):
-        form = lower_form(node, torch.full_like(worst, sign))
-        least = form.offset + least_product(form.coefficients, region)
-        assert (least >= worst - 1e-9 * (1 + worst.abs())).all()
+    assert (lower_log_density(method, estimator, theta, x, ball) >= interval.lower).all()
+    assert (upper_log_density(method, estimator, theta, x, ball) <= interval.upper).all()
+
+
+def planes_at(epsilon, draws=200):
+    """Draws of the flow, a ball around every x, and the planes of all draws."""
+    estimator, _, x = flow()
+    ball = Ball("linf", torch.full((3,), epsilon).double(), None)
+    prepared = draw_posterior(estimator, x, draws, seed=1)
+    region, center = standardized_ball(estimator, x, ball), estimator.standardize(x)
+    perturbed = Input(region, tightening=False)
+    (planes,) = planes_below(prepared, perturbed, center)
+    return prepared, ball, LinearMoments(region, center), planes
+
+
+def shared(prepared, ball):
+    """Bound the mean term with one x' for all draws."""
+    spec = PosteriorShift(
+        perturbation={"norm": "linf", "unit": "raw", "epsilons": (0.1,)},
+        draws=len(prepared.theta),
+        comparison_draws=10,
+        tau=0.5,
+        interval="hoeffding",
+        bounds="crown_ibp",
+    )
+    return shared_bounds(spec, prepared, ball).mean
+
+
+def together(moments):
+    """Bound the mean term by the moments of planes alone."""
+    first, second = -moments.least_mean(), moments.largest_mean_square()
+    return mean_upper_bound(first.clamp(min=0), second.clamp(min=0))
+
+
+def test_planes_stay_where_an_interval_is_the_better_worst_case_of_one_draw():
+    *_, planes = planes_at(0.1)
+    better = planes.least > planes.deepest + 1e-9
+    assert 0.05 < better.double().mean() < 0.95
+    assert (planes.slope.abs().sum(-1) > 0).all()
+
+
+@pytest.mark.parametrize("epsilon", [0.02, 0.1, 3.0])
+def test_one_adversary_is_as_good_as_planes_and_as_intervals(epsilon):
+    prepared, ball, moments, planes = planes_at(epsilon)
+    moments.add(planes.slope, planes.offset)
+    terms = total_variation_terms(torch.zeros_like(planes.least), planes.least)
+    found = shared(prepared, ball)
+    assert (found <= together(moments) + 1e-9).all()
+    assert (found <= terms.mean(0) + 1e-9).all()
+
+
+@pytest.mark.parametrize("epsilon", [0.02, 0.2])
+def test_no_point_exceeds_the_bound_of_one_adversary_on_its_draws(epsilon):
+    prepared, ball, *_ = planes_at(epsilon)
+    found, source = shared(prepared, ball), generator("attack", epsilon)
+    posterior, x = prepared.model, prepared.x
+    for repeat in range(40):
+        step = torch.randn(x.shape, generator=source).double()
+        attacked = ball.project(x, x + (step.sign() if repeat % 2 else epsilon * step))
+        with torch.no_grad():
+            reached = posterior(attacked).log_prob(prepared.theta)
+        terms = total_variation_terms(prepared.log_prob, reached)
+        assert (terms.mean(0) <= found + 1e-9).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from itertools import count
 
 from torch import Tensor
@@ -24,6 +25,7 @@ class Node(ABC):
         region: a set that holds every value over the input region.
         features: number of feature dimensions, 1 for vectors, 0 for one number per observation.
         order: creation order; parents come before children.
+        tight: whether the region has been tightened already.
         tightening: whether the input of every nonlinear node gets linear bounds ("CROWN"), not
             only the intervals that its parents gave ("CROWN-IBP").
     """
@@ -35,6 +37,7 @@ class Node(ABC):
         self.region = region
         self.features = features
         self.order = next(_CREATED)
+        self.tight = False
         if parents:
             self.tightening = parents[0].tightening
 
@@ -66,9 +69,31 @@ class Node(ABC):
 class Input(Node):
     """The perturbed input itself."""
 
-    def __init__(self, region: Region, tightening: bool) -> None:
+    def __init__(self, region: Region, tightening: bool, remember: bool = False) -> None:
+        """Build the node.
+
+        Args:
+            region: of the input, shape (batch, *features).
+            tightening: see `Node`.
+            remember: whether `once` keeps what it builds, for several graphs of one input.
+        """
         super().__init__((), region, region.box.lower.dim() - 1)
         self.tightening = tightening
+        self._remember = remember
+        self._built: dict[int, tuple[object, Node]] = {}
+
+    def once(self, owner: object, build: Callable[[], Node]) -> Node:
+        """Return a node that depends on this input and its owner alone, e.g. not on any theta.
+
+        Args:
+            owner: of the weights that the node is built from, told apart by identity.
+            build: builds the node; called once for every owner if the input remembers.
+        """
+        if not self._remember:
+            return build()
+        if id(owner) not in self._built:
+            self._built[id(owner)] = (owner, build())
+        return self._built[id(owner)][1]
 
     def pull_back(self, coefficients: Tensor) -> tuple[tuple[Tensor, ...], Tensor | float]:
         """Return no parents: the coefficients on x' are the result."""

@@ -49,16 +49,19 @@ def enclosed(
 
 
 def tightened(node: Node) -> Interval:
-    """Return the node's interval, by linear bounds where these can be better.
+    """Return the node's interval, by linear bounds where these can be better; once for every node.
 
     A shifted node takes those of what is shifted: once for all leading dimensions that the shift
     adds.
     """
     first = isinstance(node, Affine) and isinstance(node.parents[0], Input)
-    if node.tightening and isinstance(node, Shifted):
+    if not node.tightening or node.tight or first:
+        return node.interval
+    if isinstance(node, Shifted):
         node.region = node.shift(tightened(node.parents[0]))
-    elif node.tightening and not first:
+    else:
         node.region = linear_interval(node)
+    node.tight = True
     return node.interval
 
 

@@ -76,10 +76,22 @@ def _over_box(scaled: Tensor, at_center: Tensor) -> Tensor:
     if count > MOST_CORNERS:
         singular = torch.linalg.matrix_norm(scaled, 2) * count**0.5
         return start + torch.minimum(singular, scaled.norm(dim=1).sum(-1))
-    axis = torch.tensor([-1.0, 1.0], dtype=scaled.dtype, device=scaled.device)
-    corners = torch.cartesian_prod(*[axis] * count).reshape(-1, count)
+    corners = corner_signs(count, scaled)
     largest = start
     for part in corners.split(CORNERS_AT_ONCE):
         reached = at_center + torch.einsum("bmf,cf->cbm", scaled, part)
         largest = torch.maximum(largest, reached.norm(dim=-1).amax(0))
     return largest
+
+
+def corner_signs(count: int, like: Tensor) -> Tensor:
+    """Return the corners of the box from -1 to 1, shape (2^count, count).
+
+    Args:
+        count: features.
+        like: a tensor of the dtype and on the device that are wanted.
+    """
+    if count == 0:
+        return like.new_ones(1, 0)
+    axis = torch.tensor([-1.0, 1.0], dtype=like.dtype, device=like.device)
+    return torch.cartesian_prod(*[axis] * count).reshape(-1, count)

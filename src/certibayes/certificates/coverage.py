@@ -24,6 +24,7 @@ from certibayes.certificates.posterior_shift import PosteriorShift
 from certibayes.certificates.shift_bounds import RELATIVE_ROUNDING
 from certibayes.config.certificates import Coverage as CoverageSpec
 from certibayes.estimators.base import Estimator
+from certibayes.estimators.flow import weights_once
 from certibayes.metrics.intervals.clopper_pearson import (
     clopper_pearson_lower,
     clopper_pearson_upper,
@@ -108,12 +109,13 @@ class Coverage(Certificate[CoverageDraws, CoverageResult]):
         no_bound = torch.full_like(at_truth, torch.inf)
         require_enclosed(at_truth, prepared.log_prob, no_bound)
         threshold = at_truth - RELATIVE_ROUNDING * (1 + at_truth.abs())
-        events = torch.empty(draws.log_prob.shape, dtype=torch.bool)
-        for rows, theta in draws.blocks():
-            upper = upper_log_density(method, draws.model, theta, draws.x, ball)
-            require_enclosed(-no_bound.expand_as(upper), draws.log_prob[rows], upper)
-            events[rows] = ~(upper < threshold)
-        return events
+        upper = torch.empty_like(draws.log_prob)
+        with weights_once(draws.model):
+            for some, group in draws.groups():
+                for rows, theta in group.blocks():
+                    upper[rows, some] = upper_log_density(method, draws.model, theta, group.x, ball)
+        require_enclosed(torch.full_like(upper, -torch.inf), draws.log_prob, upper)
+        return ~(upper < threshold)
 
     def refute(
         self, prepared: CoverageDraws, result: CoverageResult, attacked: Tensor, ball: Ball

@@ -8,8 +8,7 @@ from torch import Tensor
 from certibayes.bounds.ellipsoid import Region
 from certibayes.bounds.interval import Interval
 from certibayes.bounds.linear import least_product
-
-ROUNDING = 1e-8
+from certibayes.certificates.box_quadratic import largest_eigenvalue, largest_on_box
 
 
 class LinearMoments:
@@ -35,12 +34,35 @@ class LinearMoments:
         self._sums = center.new_zeros(batch, x_dim + 1)
         self._products = center.new_zeros(batch, x_dim + 1, x_dim + 1)
 
-    def add(self, slope: Tensor, offset: Tensor) -> None:
-        """Add functions; slope of shape (n, batch, x_dim), offset of shape (n, batch)."""
+    def add(self, slope: Tensor, offset: Tensor, kept: Tensor | None = None) -> None:
+        """Add functions.
+
+        Args:
+            slope: shape (n, batch, x_dim).
+            offset: shape (n, batch).
+            kept: bool, shape (n, batch); a function that is not kept counts as 0. None = all.
+        """
+        self.count += len(offset)
+        if kept is not None:
+            some = kept.any(-1)
+            kept = kept[some]
+            slope = torch.where(kept.unsqueeze(-1), slope[some], 0.0)
+            offset = torch.where(kept, offset[some], 0.0)
         joint = torch.cat((slope, offset.unsqueeze(-1)), -1).movedim(0, 1)
         self._sums += joint.sum(1)
         self._products += joint.mT @ joint
-        self.count += len(offset)
+
+    def plus(self, other: LinearMoments) -> LinearMoments:
+        """Return the moments of g_k + h_k, where of any two functions at most one is not 0.
+
+        Args:
+            other: of h, the same region and count.
+        """
+        total = LinearMoments(self.region, self.center)
+        total.count = self.count
+        total._sums = self._sums + other._sums
+        total._products = self._products + other._products
+        return total
 
     def reach(self, slope: Tensor) -> Tensor:
         """Return the largest |slope . (t - center)| over the region, slope (n, batch, x_dim)."""
@@ -85,28 +107,21 @@ class LinearMoments:
         return self._products / self.count - _outer(self._sums / self.count)
 
     def _largest_of(self, products: Tensor) -> Tensor:
-        """Bound d' M d + 2 m . d + c, d = t - center, given [[M, m], [m', c]], M semidefinite."""
+        """Bound d' M d + 2 m . d + c, d = t - center, given [[M, m], [m', c]], M semidefinite.
+
+        Over an ellipsoid d' M d is at most the largest eigenvalue of M_ij r_i r_j, and the linear
+        term is taken by itself; over a box see `largest_on_box`.
+        """
+        region, center = self.region, self.center
+        if isinstance(region, Interval):
+            low, high = region.lower - center, region.upper - center
+            return largest_on_box(products, low.clamp(max=0.0), high.clamp(min=0.0))
         matrix, mixed, constant = products[:, :-1, :-1], products[:, :-1, -1], products[:, -1, -1]
-        return self._largest_quadratic(matrix) - 2 * self._least(-mixed) + constant
+        square = largest_eigenvalue(matrix * _outer(region.radius))
+        return square - 2 * self._least(-mixed) + constant
 
     def _least(self, slope: Tensor) -> Tensor:
         return least_product(slope, self.region) - (slope * self.center).sum(-1)
-
-    def _largest_quadratic(self, matrix: Tensor) -> Tensor:
-        """Bound d' M d for a positive semidefinite M.
-
-        With N_ij = M_ij r_i r_j: over an ellipsoid the largest eigenvalue of N; over a box the sum
-        of |N_ij|, or the trace of N plus x_dim times the largest eigenvalue of N without its
-        diagonal, whichever is less. A box that is not centered at x is widened until it is.
-        """
-        region, center = self.region, self.center
-        if not isinstance(region, Interval):
-            scaled = matrix * _outer(region.radius)
-            return _largest_eigenvalue(scaled)
-        scaled = matrix * _outer(torch.maximum(region.upper - center, center - region.lower))
-        diagonal = scaled.diagonal(dim1=-2, dim2=-1)
-        rest = _largest_eigenvalue(scaled - torch.diag_embed(diagonal))
-        return torch.minimum(scaled.abs().sum((-2, -1)), diagonal.sum(-1) + len(scaled[0]) * rest)
 
     def _minimizer(self, slope: Tensor) -> Tensor:
         region = self.region
@@ -119,12 +134,3 @@ class LinearMoments:
 
 def _outer(vectors: Tensor) -> Tensor:
     return vectors.unsqueeze(-1) * vectors.unsqueeze(-2)
-
-
-def _largest_eigenvalue(symmetric: Tensor) -> Tensor:
-    """Return the largest eigenvalue, rounded up, infinite for matrices that are not finite."""
-    finite = symmetric.isfinite().all(-1).all(-1)
-    safe = torch.where(finite[:, None, None], symmetric, torch.zeros_like(symmetric))
-    values = torch.linalg.eigvalsh(safe)
-    largest = values[:, -1].clamp(min=0) + ROUNDING * values.abs().amax(-1)
-    return torch.where(finite, largest, torch.inf)

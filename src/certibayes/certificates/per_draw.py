@@ -10,6 +10,7 @@ from certibayes.certificates.bound_rules import bound_rule, estimator_name
 from certibayes.certificates.posterior_draws import PosteriorDraws
 from certibayes.certificates.shift_bounds import RELATIVE_ROUNDING, ShiftBounds
 from certibayes.config.certificates import PosteriorShift
+from certibayes.estimators.flow import weights_once
 from certibayes.metrics.intervals.select import mean_upper
 from certibayes.metrics.standard_error import estimate
 from certibayes.metrics.total_variation import total_variation_terms
@@ -42,9 +43,10 @@ def _lower_log_density(prepared: PosteriorDraws, ball: Ball) -> Tensor:
     if rule is None:
         raise ValueError(f"estimator_bounds: {estimator_name(prepared.model)!r} has no rule")
     lower = torch.empty_like(prepared.log_prob)
-    with torch.no_grad():
-        for rows, theta in prepared.blocks():
-            lower[rows] = rule(prepared.model, theta, prepared.x, ball).lower
+    with torch.no_grad(), weights_once(prepared.model):
+        for some, group in prepared.groups():
+            for rows, theta in group.blocks():
+                lower[rows, some] = rule(prepared.model, theta, group.x, ball).lower
     lower = torch.where(lower.isnan(), -torch.inf, lower)
     excess = lower - prepared.log_prob - RELATIVE_ROUNDING * (1 + prepared.log_prob.abs())
     if bool((excess > 0).any()):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from certibayes.metrics.standard_error import Estimate
@@ -32,3 +34,15 @@ class ShiftBounds:
     kl_estimate: Estimate
     forward_kl: Tensor | None = None
     confidence: float | None = None
+
+
+def joined(parts: Sequence[ShiftBounds]) -> ShiftBounds:
+    """Return the bounds of consecutive observations as one; none has a `forward_kl` of its own."""
+    means, errors = zip(*(part.kl_estimate for part in parts), strict=True)
+    return ShiftBounds(
+        upper=torch.cat([part.upper for part in parts]),
+        mean=torch.cat([part.mean for part in parts]),
+        comparison=torch.cat([part.comparison for part in parts]),
+        comparison_kl=torch.cat([part.comparison_kl for part in parts]),
+        kl_estimate=Estimate(torch.cat(means), torch.cat(errors)),
+    )

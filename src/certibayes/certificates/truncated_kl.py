@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,8 +14,23 @@ from certibayes.certificates.linear_moments import LinearMoments
 from certibayes.metrics.intervals.clopper_pearson import clopper_pearson_lower
 from certibayes.metrics.intervals.width import WidthMethod, mean_width
 
-MARGIN = 1.5
-"""The region reaches this many times as far as the farthest pilot draw."""
+SIZES = ((1.5, 1.0), (1.0, 1.0), (1.0, 0.99), (1.0, 0.95), (1.0, 0.9))
+"""Candidates of the region: a margin, and the share of pilot draws that lie inside at margin 1."""
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What is to be stated with fresh draws.
+
+    Attributes:
+        interval: "hoeffding" or "empirical_bernstein".
+        confidence: for each observation alone.
+        draws: how many.
+    """
+
+    interval: WidthMethod
+    confidence: float
+    draws: int
 
 
 def total_variation_bound(divergence: Tensor, outside: Tensor) -> Tensor:
@@ -56,26 +72,43 @@ class TruncatedKL:
 
     @classmethod
     def of_pilot(
-        cls, region: Region, center: Tensor, pilot: Iterable[tuple[Tensor, Tensor]]
+        cls,
+        region: Region,
+        center: Tensor,
+        pilot: Iterable[tuple[Tensor, Tensor]],
+        stated: Stated,
     ) -> TruncatedKL:
         """Fix K from the planes (slope, offset) of pilot draws, which are never added.
 
-        Slopes have shape (n, batch, x_dim), offsets (n, batch). Planes that are not finite do not
-        count.
+        Every second pilot draw says how large the candidates of K are (`SIZES`), the others for
+        which of these the bound that is to be stated is expected to be least. Planes that are not
+        finite do not count in the sizes.
+
+        Args:
+            region: of the standardised x', shape (batch, x_dim).
+            center: the standardised x, same shape.
+            pilot: slopes of shape (n, batch, x_dim) and offsets of shape (n, batch), n >= 2 in all.
+            stated: the bound that the fresh draws are to give.
         """
-        measure = LinearMoments(region, center)
-        reach, drop = center.new_zeros(len(center)), center.new_zeros(len(center))
-        for slope, offset in pilot:
-            reach = torch.maximum(reach, _largest_finite(measure.reach(slope)))
-            drop = torch.maximum(drop, _largest_finite(-offset))
-        return cls(region, center, MARGIN * reach, MARGIN * drop)
+        slope, offset = (torch.cat(parts) for parts in zip(*pilot, strict=True))
+        reach = LinearMoments(region, center).reach(slope[::2])
+        found = []
+        for margin, level in SIZES:
+            sizes = (margin * _quantile(of, level) for of in (reach, -offset[::2]))
+            candidate = cls(region, center, *sizes)
+            candidate.add(slope[1::2], offset[1::2])
+            found.append(candidate)
+        best = torch.stack([one._expected(stated) for one in found]).argmin(0, keepdim=True)
+        reach, drop = (
+            torch.stack([getattr(one, name) for one in found]).gather(0, best).squeeze(0)
+            for name in ("reach", "drop")
+        )
+        return cls(region, center, reach, drop)
 
     def add(self, slope: Tensor, offset: Tensor) -> None:
         """Add planes of fresh draws; slope (n, batch, x_dim), offset (n, batch)."""
         inside = (self._moments.reach(slope) <= self.reach) & (-offset <= self.drop)
-        self._moments.add(
-            torch.where(inside.unsqueeze(-1), slope, 0.0), torch.where(inside, offset, 0.0)
-        )
+        self._moments.add(slope, offset, inside)
         self._inside += inside.sum(0)
 
     def mean(self) -> Tensor:
@@ -92,14 +125,28 @@ class TruncatedKL:
             interval: "hoeffding" or "empirical_bernstein".
             confidence: for each observation alone.
         """
-        alpha = 1 - split_confidence(confidence, 2)
-        n = self._moments.count
-        mass = [clopper_pearson_lower(k, n, alpha) for k in self._inside.tolist()]
+        return self._expected(Stated(interval, confidence, self._moments.count))
+
+    def _expected(self, stated: Stated) -> Tensor:
+        """Return what `upper` would be if as many draws as are to be added were like these."""
+        alpha, n = 1 - split_confidence(stated.confidence, 2), stated.draws
+        inside = (self._inside * n // self._moments.count).tolist()
+        mass = [clopper_pearson_lower(k, n, alpha) for k in inside]
         variance = self._moments.largest_variance() * n / (n - 1)
-        width = mean_width(interval, variance, 2 * self.reach + self.drop, n, alpha)
+        width = mean_width(stated.interval, variance, 2 * self.reach + self.drop, n, alpha)
         divergence = width - self._moments.least_mean()
         return total_variation_bound(divergence, 1 - divergence.new_tensor(mass))
 
 
-def _largest_finite(values: Tensor) -> Tensor:
-    return torch.where(values.isfinite(), values, 0.0).amax(0).clamp(min=0.0)
+def _quantile(values: Tensor, level: float) -> Tensor:
+    """Return the smallest number that a share of the finite values does not exceed, or 0.
+
+    Args:
+        values: shape (n, batch).
+        level: the share, in (0, 1].
+    """
+    finite = values.isfinite()
+    ordered = torch.where(finite, values, torch.inf).sort(0).values
+    rank = (level * finite.sum(0)).ceil().long().clamp(min=1) - 1
+    chosen = ordered.gather(0, rank.unsqueeze(0)).squeeze(0)
+    return torch.where(finite.any(0), chosen, 0.0).clamp(min=0.0)

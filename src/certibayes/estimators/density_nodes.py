@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from certibayes.bounds.affine import affine
 from certibayes.bounds.graph import Input, Node
@@ -18,7 +18,13 @@ from certibayes.estimators.scale import SCALE_FLOOR, positive_scale
 
 def embedded(estimator: Estimator, standardized: Input) -> Node:
     """Return what the estimator conditions on as a function of the standardised x'."""
-    return apply(estimator.embedding, standardized)
+    embedding = estimator.embedding
+    return standardized.once(embedding, lambda: apply(embedding, standardized))
+
+
+def hidden_layer(estimator: Estimator, trunk: nn.Module, standardized: Input) -> Node:
+    """Return trunk(embedding of the standardised x'), which no theta changes."""
+    return standardized.once(trunk, lambda: apply(trunk, embedded(estimator, standardized)))
 
 
 def affine_node(node: Node, weight: Tensor, bias: Tensor) -> Affine:

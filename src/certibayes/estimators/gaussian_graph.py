@@ -7,11 +7,10 @@ from torch import Tensor
 
 from certibayes.bounds.affine import affine, row_products
 from certibayes.bounds.graph import Input, Node
-from certibayes.bounds.graph_rules import apply
 from certibayes.bounds.nodes import Affine, Scaled, Shifted, Sum
 from certibayes.estimators.density_nodes import (
     affine_node,
-    embedded,
+    hidden_layer,
     log_scale_node,
     normal_log_density_node,
     scale_node,
@@ -35,7 +34,7 @@ def log_density_graph(estimator: GaussianEstimator, theta: Tensor, standardized:
         A node with values of shape (*, batch).
     """
     v, log_det = estimator.theta_map.to_v(theta)
-    hidden = apply(estimator.trunk, embedded(estimator, standardized))
+    hidden = hidden_layer(estimator, estimator.trunk, standardized)
     return Shifted(head_log_density_node(estimator.gaussian_head(), hidden, v), log_det)
 
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from certibayes.bounds import Interval, Region
 from certibayes.bounds.affine import affine
-from certibayes.bounds.graph import Node
+from certibayes.bounds.graph import Input, Node
 from certibayes.bounds.graph_rules import enclosed
 from certibayes.bounds.nodes import Shifted, Sum
 from certibayes.bounds.relaxations import leaky_relu
@@ -37,15 +37,25 @@ def hidden_bounds(weights: MADEWeights, region: Region, u: Interval | Tensor) ->
     return hidden
 
 
-def hidden_node(weights: MADEWeights, conditions: Node, u: Node | Tensor) -> Node:
-    """Return the last hidden layer, values of shape (*, batch, hidden).
+def context_node(weights: MADEWeights, conditions: Node, standardized: Input) -> Node:
+    """Return what the context adds to the first hidden layer, values of shape (batch, hidden).
 
     Args:
         weights: of the MADE.
         conditions: what it is conditioned on, shape (batch, features).
+        standardized: what that is computed from.
+    """
+    return standardized.once(weights, lambda: _relu(affine_node(conditions, *weights.context)))
+
+
+def hidden_node(weights: MADEWeights, context: Node, u: Node | Tensor) -> Node:
+    """Return the last hidden layer, values of shape (*, batch, hidden).
+
+    Args:
+        weights: of the MADE.
+        context: as `context_node` returns it.
         u: its inputs, shape (*, batch, d); a tensor where they are fixed.
     """
-    context = _relu(affine_node(conditions, *weights.context))
     if isinstance(u, Tensor):
         hidden: Node = Shifted(context, functional.linear(u, *weights.initial))
     else:

@@ -14,7 +14,7 @@ from certibayes.estimators.density_nodes import (
     scale_node,
 )
 from certibayes.estimators.made import MADEWeights
-from certibayes.estimators.made_hidden import hidden_node
+from certibayes.estimators.made_hidden import context_node, hidden_node
 from certibayes.estimators.maf import MAFEstimator
 
 
@@ -34,20 +34,20 @@ def log_density_graph(estimator: MAFEstimator, theta: Tensor, standardized: Inpu
     v, log_det = estimator.theta_map.to_v(theta)
     first, *further = estimator.made_weights()
     conditions = embedded(estimator, standardized)
-    raw, shift = _outputs(first, conditions, v)
+    raw, shift = _outputs(first, context_node(first, conditions, standardized), v)
     log_scales = [log_scale_node(raw)]
     u: Node = Sum(Scaled(scale_node(raw), v), shift)
     for weights in further:
         u = Rearranged(u, u.region.reshape(_flip), _flip, 1)
-        raw, shift = _outputs(weights, conditions, u)
+        raw, shift = _outputs(weights, context_node(weights, conditions, standardized), u)
         log_scales.append(log_scale_node(raw))
         u = Sum(Product(scale_node(raw), u), shift)
     return normal_log_density_node(u, *log_scales, constant=log_det)
 
 
-def _outputs(weights: MADEWeights, conditions: Node, u: Node | Tensor) -> tuple[Node, Node]:
+def _outputs(weights: MADEWeights, context: Node, u: Node | Tensor) -> tuple[Node, Node]:
     """Return unconstrained scales and shifts of one transform, shape (*, batch, theta_dim)."""
-    hidden = hidden_node(weights, conditions, u)
+    hidden = hidden_node(weights, context, u)
     return affine_node(hidden, *weights.scale), affine_node(hidden, *weights.shift)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from certibayes.bounds.graph import Input, Node
-from certibayes.bounds.graph_rules import apply
 from certibayes.bounds.log_sum_exp import log_sum_exp_node
 from certibayes.bounds.nodes import Scaled, Shifted, Sum, Total
-from certibayes.estimators.density_nodes import affine_node, embedded
+from certibayes.estimators.density_nodes import affine_node, hidden_layer
 from certibayes.estimators.gaussian_graph import head_log_density_node
 from certibayes.estimators.mixture import MixtureEstimator
 
@@ -28,7 +27,7 @@ def log_density_graph(estimator: MixtureEstimator, theta: Tensor, standardized: 
         A node with values of shape (*, batch).
     """
     v, log_det = estimator.theta_map.to_v(theta)
-    hidden = apply(estimator.trunk, embedded(estimator, standardized))
+    hidden = hidden_layer(estimator, estimator.trunk, standardized)
     weight, bias = estimator.logit_layer()
     rows = zip(weight.split(1), bias.split(1), strict=True)
     logits = [Total(affine_node(hidden, *row)) for row in rows]

@@ -14,19 +14,19 @@ from certibayes.estimators.density_nodes import (
     normal_log_density_node,
     scale_node,
 )
-from certibayes.estimators.fallback import OrInterval
 from certibayes.estimators.made import MADEWeights
-from certibayes.estimators.made_hidden import hidden_node
+from certibayes.estimators.made_hidden import context_node, hidden_node
 from certibayes.estimators.nsf import NSFEstimator
 from certibayes.estimators.rational_quadratic import SplineShape
 from certibayes.estimators.rational_quadratic_nodes import spline_nodes
 
 
-def log_density_graph(estimator: NSFEstimator, theta: Tensor, standardized: Input) -> OrInterval:
+def log_density_graph(estimator: NSFEstimator, theta: Tensor, standardized: Input) -> Node:
     """Return log q(theta | x') as a function of the standardized x'.
 
-    theta is fixed: the first transform's input is a constant; each further one is a node. Linear
-    bounds are nowhere wider than the interval bounds, see `OrInterval`.
+    theta is fixed: the first transform's input is a constant; each further one is a node. Over
+    large balls the worst value of a linear bound may lie below the interval of the node: who bounds
+    one theta takes the better of both, who bounds a mean over thetas decides by that mean.
 
     Args:
         estimator: the flow.
@@ -39,19 +39,21 @@ def log_density_graph(estimator: NSFEstimator, theta: Tensor, standardized: Inpu
     v, log_det = estimator.theta_map.to_v(theta)
     first, *further = estimator.made_weights()
     conditions = embedded(estimator, standardized)
-    z, *log_slopes = _transformed(first, conditions, v, estimator.shape)
+    context = context_node(first, conditions, standardized)
+    z, *log_slopes = _transformed(first, context, v, estimator.shape)
     for weights in further:
         u = Rearranged(z, z.region.reshape(_flip), _flip, 1)
-        z, *more = _transformed(weights, conditions, u, estimator.shape)
+        context = context_node(weights, conditions, standardized)
+        z, *more = _transformed(weights, context, u, estimator.shape)
         log_slopes += more
-    return OrInterval(normal_log_density_node(z, *log_slopes, constant=log_det))
+    return normal_log_density_node(z, *log_slopes, constant=log_det)
 
 
 def _transformed(
-    weights: MADEWeights, conditions: Node, u: Node | Tensor, shape: SplineShape
+    weights: MADEWeights, context: Node, u: Node | Tensor, shape: SplineShape
 ) -> tuple[Node, Node, Node]:
     """Return one transform's z, log dz_i / dw_i and log s_i, values of shape (*, batch, d)."""
-    hidden = hidden_node(weights, conditions, u)
+    hidden = hidden_node(weights, context, u)
     raw, shift = affine_node(hidden, *weights.scale), affine_node(hidden, *weights.shift)
     scale = scale_node(raw)
     scaled = Scaled(scale, u) if isinstance(u, Tensor) else Product(scale, u)
