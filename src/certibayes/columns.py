@@ -117,6 +117,7 @@ COLUMNS = (
     "interval",
     "bounds",
     "route",
+    "pilot_draws",
     "train_steps",
     "train_seconds",
     "seconds",

@@ -13,6 +13,8 @@ REAL = constraints.independent(constraints.real, 1)
 POSITIVE = constraints.independent(constraints.positive, 1)
 VARIANTS = ("gaussian-diagonal", "mixture-full")
 """Kinds with a covariance that is not their default."""
+ENSEMBLES = ("ensemble-mixture", "ensemble-maf", "ensemble-nsf")
+"""Ensembles of what is not their default, Gaussians."""
 KINDS = (*registry.names("estimator"), *VARIANTS)
 BOUNDED = (*registry.names("estimator_bounds"), *VARIANTS)
 GRAPHS = (*registry.names("log_density_graph"), *VARIANTS)
@@ -21,10 +23,11 @@ GRAPHS = (*registry.names("log_density_graph"), *VARIANTS)
 def estimator_of(kind, theta_dim=3, x_dim=4, support=REAL, seed=0, gain=1.0, **fields):
     """Weights are perturbed by `gain` standard deviations, buffers set to non-trivial values.
 
-    An ensemble has two members, flows if the fields say so.
+    An ensemble has two members, of the kind after the dash, else flows if the fields say so.
     """
-    if kind == "ensemble":
-        member = "maf" if "transforms" in fields else "gaussian"
+    if kind.startswith("ensemble"):
+        default = "maf" if "transforms" in fields else "gaussian"
+        member = kind.partition("-")[2] or default
         return ensemble_of(member, 2, theta_dim, x_dim, support, seed, gain, **fields)
     kind, _, covariance = kind.partition("-")
     if covariance:

@@ -11,6 +11,7 @@ from test_posterior_shift_closed_form import (
     Bounds,
     LinearGaussian,
     ball_of,
+    drawn,
     observations,
     total_variation,
     vertices,
@@ -21,6 +22,7 @@ from certibayes import registry
 from certibayes.certificates.answers import answers
 from certibayes.certificates.confidence import split_confidence
 from certibayes.certificates.coverage import Coverage
+from certibayes.certificates.coverage_draws import at_true_thetas
 from certibayes.certificates.log_density import LogDensity
 from certibayes.certificates.posterior_shift import PosteriorShift
 from certibayes.config.certificates import Coverage as CoverageSpec
@@ -32,7 +34,7 @@ from certibayes.threat import Ball
 GRID = {"norm": "linf", "unit": "raw", "epsilons": (0.05, 0.1, 0.2)}
 STEP = torch.tensor([0.3, 0.1, -0.2], dtype=torch.float64)
 """From x to the other point of the set {x, x + STEP}."""
-ALPHA, REPETITIONS = 0.05, 600
+ALPHA, REPETITIONS = 0.05, 2_000
 MISSES = ALPHA + 3 * math.sqrt(ALPHA * (1 - ALPHA) / REPETITIONS)
 NAMES = ("first", "second")
 ANSWERS = {
@@ -98,7 +100,7 @@ def test_the_credible_mass_is_bounded_no_less_often_than_stated():
         perturbation=GRID, draws=100, comparison_draws=50, confidence=1 - ALPHA, level=0.9
     )
     certificate = Coverage(spec)
-    prepared = certificate.prepare(LinearGaussian(), x, theta, seed=5)
+    prepared = at_true_thetas(drawn(LinearGaussian(), x, 100, 5), theta, seed=5)
     result = certificate.certify(prepared, Ball("linf", STEP))
     worst = max(
         chi2.cdf(float(squares(theta[:1], (x[:1] + step) @ MATRIX.T)), df=2) for step in (0, STEP)
@@ -114,6 +116,7 @@ def test_the_credible_mass_is_bounded_no_less_often_than_stated():
     assert (result.shift < total_variation(STEP.unsqueeze(0)).item()).double().mean() <= MISSES
 
 
+@pytest.mark.slow
 def test_verdicts_on_coverage_are_wrong_no_more_often_than_stated():
     """At a level equal to the worst mass every `certified` is an error; refuted below it too."""
     x, theta = repeated((0.9, 0.4))
@@ -123,7 +126,7 @@ def test_verdicts_on_coverage_are_wrong_no_more_often_than_stated():
         perturbation=GRID, draws=100, comparison_draws=100, confidence=1 - ALPHA, level=worst
     )
     certificate = Coverage(spec)
-    prepared = certificate.prepare(LinearGaussian(), x, theta, seed=6)
+    prepared = at_true_thetas(drawn(LinearGaussian(), x, 100, 6), theta, seed=6)
     result = certificate.certify(prepared, Ball("linf", STEP))
     assert result.certified.double().mean() <= MISSES
     ball = Ball("linf", STEP.abs())
@@ -138,11 +141,12 @@ def shift_spec(**fields):
     return ShiftSpec(perturbation=GRID, **sizes | fields)
 
 
+@pytest.mark.slow
 def test_answers_hold_as_often_as_stated():
     x, _ = repeated((0.0, 0.0))
     spec = shift_spec(answers=ANSWERS)
     certificate = PosteriorShift(spec)
-    prepared = certificate.prepare(LinearGaussian(), x, None, seed=7)
+    prepared = drawn(LinearGaussian(), x, 200, 7)
     shift = certificate.certify(prepared, Ball("linf", STEP)).upper
     found = answers(spec, prepared, shift, NAMES)
     deviation = (FACTOR @ FACTOR.T)[0, 0].sqrt()
@@ -166,11 +170,12 @@ def test_answers_hold_as_often_as_stated():
     assert (found["probability_corner"].high - found["probability_corner"].low < 1).all()
 
 
+@pytest.mark.slow
 def test_intervals_of_the_answers_alone_are_neither_wrong_nor_vacuous():
     """With a shift of 0 what is left is the confidence interval at x, half of alpha."""
     x, _ = repeated((0.0, 0.0))
     spec = shift_spec(answers=ANSWERS)
-    prepared = PosteriorShift(spec).prepare(LinearGaussian(), x, None, seed=8)
+    prepared = drawn(LinearGaussian(), x, 200, 8)
     found = answers(spec, prepared, torch.zeros(REPETITIONS).double(), NAMES)
     normal = Normal((x[0] @ MATRIX.T)[0], (FACTOR @ FACTOR.T)[0, 0].sqrt())
     allowed = ALPHA / 2 + 3 * math.sqrt(ALPHA / 2 * (1 - ALPHA / 2) / REPETITIONS)
@@ -206,11 +211,11 @@ def test_a_split_confidence_is_that_of_the_share(shared):
     assert torch.equal(split.mean, plain.mean)
 
 
+@pytest.mark.slow
 def test_all_observations_at_once_are_missed_no_more_often_than_stated():
-    groups, size = 500, 10
+    groups, size = 2_000, 5
     x = observations(1).expand(groups * size, 3)
-    plain = shift_spec(draws=60)
-    prepared = PosteriorShift(plain).prepare(LinearGaussian(), x, None, seed=10)
+    prepared = drawn(LinearGaussian(), x, 60, 10)
     truth = total_variation(STEP.unsqueeze(0)).item()
     each = split_confidence(1 - ALPHA, shift_spec(simultaneous=True).statements(size))
     alone = PosteriorShift(shift_spec(draws=60, confidence=each, interval="betting"))

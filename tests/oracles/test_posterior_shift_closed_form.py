@@ -12,6 +12,7 @@ from torch.distributions import Normal, constraints, kl_divergence
 
 from certibayes import registry
 from certibayes.certificates.base import UnsoundBoundError, Verdict
+from certibayes.certificates.posterior_draws import PosteriorDraws
 from certibayes.certificates.posterior_shift import PosteriorShift
 from certibayes.config.certificates import PosteriorShift as Spec
 from certibayes.config.models import Gaussian
@@ -109,6 +110,12 @@ def total_variation(delta):
     """TV between Gaussians of one covariance: 2 Phi(|F^-1 A delta| / 2) - 1."""
     moved = torch.linalg.solve_triangular(FACTOR, (delta @ MATRIX.T).mT, upper=False)
     return 2 * Normal(0.0, 1.0).cdf(torch.linalg.vector_norm(moved, dim=0) / 2) - 1
+
+
+def drawn(model, x, n, *name):
+    """n thetas per observation, all rows in one pass: for many repetitions of one observation."""
+    theta = model(x).draw(n, generator("drawn", *name))
+    return PosteriorDraws(model, x, theta, model(x).log_prob(theta))
 
 
 def observations(n, *name):

@@ -4,9 +4,11 @@ import math
 
 import pytest
 import torch
+from torch.distributions import Normal
 
 from certibayes.bounds.interval import Interval
 from certibayes.certificates.truncated_kl import SIZES, Stated, TruncatedKL, total_variation_bound
+from certibayes.metrics.intervals.select import mean_upper
 from certibayes.metrics.intervals.width import mean_width
 from certibayes.seeding import generator
 
@@ -48,11 +50,74 @@ def truncated(shift, pilot, draws, batch=REPETITIONS, method="hoeffding"):
     return found
 
 
+CENTER, SPREAD, REACH, DROP = 1.0, 0.5, 1.6, 0.2
+
+
+def known(draws, batch=REPETITIONS):
+    """Planes -(1 + z / 2) t - 0.2 over 0 <= t <= 1: t = 1 is the worst, K = {|1 + z / 2| <= 1.6}.
+
+    Returns the bounds, the terms -1_K g(1) and which draws lie in K.
+    """
+    ones = torch.ones(batch, 1, dtype=torch.float64)
+    found = TruncatedKL(Interval(0 * ones, ones), 0 * ones, REACH * ones[:, 0], DROP * ones[:, 0])
+    noise = torch.randn(draws, batch, generator=generator("known"), dtype=torch.float64)
+    moved = CENTER + SPREAD * noise
+    found.add(-moved.unsqueeze(-1), torch.full_like(moved, -DROP))
+    inside = moved.abs() <= REACH
+    return found, torch.where(inside, moved + DROP, 0.0), inside
+
+
+def mass_and_divergence():
+    """P(K) and E[-1_K g(1)], moments of a truncated normal."""
+    normal = Normal(0.0, 1.0)
+    ends = (torch.tensor([-REACH, REACH], dtype=torch.float64) - CENTER) / SPREAD
+    low, high = normal.log_prob(ends).exp().tolist()
+    mass = float(normal.cdf(ends).diff())
+    return mass, (CENTER + DROP) * mass + SPREAD * (low - high)
+
+
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(("shift", "draws"), [(0.3, 100), (1.0, 100), (2.5, 400)])
-def test_upper_misses_the_true_variation_no_more_often_than_stated(method, shift, draws):
-    upper = truncated(shift, 20, draws, method=method).upper(method, 1 - ALPHA)
-    assert missed_at_most(upper < true_variation(shift))
+def test_the_divergence_over_the_region_is_missed_no_more_often_than_stated(method):
+    found, _, _ = known(100)
+    _, truth = mass_and_divergence()
+    assert missed_at_most(found.divergence_upper(method, ALPHA, 100) < truth)
+    without_width = found.divergence_upper("hoeffding", 1.0, 100)
+    assert not missed_at_most(without_width < truth), "nothing but the width protects"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_divergence_is_bounded_no_tighter_than_its_terms_allow(method):
+    """At the worst t the terms are known: an interval of their mean is what is due, no less."""
+    found, terms, _ = known(100, batch=200)
+    span = 2 * REACH + DROP
+    due = span * mean_upper(method, ((terms + REACH) / span).clamp(0, 1), ALPHA) - REACH
+    upper = found.divergence_upper(method, ALPHA, 100)
+    assert (upper >= due - 1e-12).all()
+    if method == "hoeffding":
+        torch.testing.assert_close(upper, due)
+
+
+def test_the_mass_of_the_region_is_missed_nearly_as_often_as_stated():
+    found, _, inside = known(100)
+    truth, _ = mass_and_divergence()
+    missed = found.mass_lower(ALPHA, 100) > truth
+    assert missed_at_most(missed)
+    assert missed.double().mean() >= ALPHA / 4, "no slack that would hide an error"
+    assert not missed_at_most(inside.double().mean(0) > truth)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_either_statement_takes_half_of_what_confidence_leaves(method):
+    found = truncated(0.3, 20, 400, batch=50)
+
+    def joined(alpha):
+        outside = 1 - found.mass_lower(alpha, 400)
+        return total_variation_bound(found.divergence_upper(method, alpha, 400), outside)
+
+    upper = found.upper(method, 1 - ALPHA)
+    torch.testing.assert_close(upper, joined(ALPHA / 2))
+    assert (upper < 1).all()
+    assert (upper > joined(ALPHA) + 1e-6).all()
 
 
 @pytest.mark.parametrize("method", METHODS)

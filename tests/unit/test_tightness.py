@@ -1,5 +1,6 @@
 """Certificates beside attacks, exact shifts and what is known."""
 
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -39,9 +40,9 @@ def test_a_prior_that_can_be_drawn_from_alone_has_no_density():
     assert prior_log_prob(Drawn(validate_args=False), torch.zeros(3, 1)) is None
 
 
-def result(reached, comparison_kl):
+def result(reached, comparison_kl, **changes):
     values = torch.tensor([0.3, 0.5, 1.0], dtype=torch.float64)
-    return PosteriorShiftResult(
+    found = PosteriorShiftResult(
         upper=values,
         lower=torch.tensor(reached, dtype=torch.float64),
         verdict=(Verdict.UNKNOWN,) * 3,
@@ -53,6 +54,7 @@ def result(reached, comparison_kl):
         kl_estimate=Estimate(values, values),
         kl_bound=None,
     )
+    return replace(found, **changes)
 
 
 def test_gaps_are_those_to_the_certified_bound_and_on_common_draws():
@@ -67,6 +69,16 @@ def test_gaps_are_those_to_the_certified_bound_and_on_common_draws():
     columns = gap_columns(found, slice(2))
     assert columns["gap_total_variation_median"] == pytest.approx(0.25)
     assert columns["reached_forward_kl_median"] == pytest.approx(0.15)
+
+
+def test_the_gap_of_a_closed_form_is_that_of_its_own_divergence():
+    reached = torch.tensor([0.1, 0.2, 0.4], dtype=torch.float64)
+    bound = torch.tensor([0.15, 0.2, 1.4], dtype=torch.float64)
+    closed = result([0.2, 0.1, 0.0], [5.0, 5.0, 5.0], confidence=1.0, kl_bound=bound)
+    assert closed.deterministic
+    torch.testing.assert_close(gaps(closed, reached)["gap_forward_kl"], bound - reached)
+    drawn = result([0.2, 0.1, 0.0], [5.0, 5.0, 5.0], kl_bound=bound)
+    torch.testing.assert_close(gaps(drawn, reached)["gap_forward_kl"], 5.0 - reached)
 
 
 def test_without_an_attack_in_the_ball_there_is_no_gap():

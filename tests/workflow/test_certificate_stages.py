@@ -119,6 +119,8 @@ def test_every_certificate_has_its_columns(rows):
     assert (covered["certified_share"] <= covered["certified_share_high"]).all()
     assert (covered["coverage_certified"] <= covered["certified_share_low"]).all()
     assert (shift["simultaneous"] == 10).all()
+    assert (shift["pilot_draws"] == 50).all()
+    assert density["pilot_draws"].isna().all()
     assert shift["radius_median"].nunique() == 1
     assert rows["decision"]["radius_median"].notna().all()
     shares = ["certified_share", "refuted_share", "unknown_share"]

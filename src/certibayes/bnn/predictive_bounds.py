@@ -27,7 +27,6 @@ def probability_bounds(predictive: Predictive, x: Tensor, ball: Ball) -> Interva
     Raises:
         ValueError: if an x lies outside the clip range.
     """
-    ball.require_inside_clip(x)
     classes = predictive(x[:1]).logits.shape[-1]
     identity = torch.eye(classes, dtype=x.dtype, device=x.device)
     margins = _bounds(predictive, (identity - identity.unsqueeze(1)).flatten(0, 1), x, ball)
@@ -52,7 +51,6 @@ def log_likelihood_lower(predictive: Predictive, y: Tensor, x: Tensor, ball: Bal
     Raises:
         ValueError: if an x lies outside the clip range.
     """
-    ball.require_inside_clip(x)
     classes = predictive(x[:1]).logits.shape[-1]
     identity = torch.eye(classes, dtype=x.dtype, device=x.device)
     _, upper = _bounds(predictive, identity - identity[y].unsqueeze(1), x, ball)

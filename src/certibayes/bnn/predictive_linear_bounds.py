@@ -31,7 +31,6 @@ def log_likelihood_linear_lower(predictive: Predictive, y: Tensor, x: Tensor, ba
         ValueError: if an x lies outside the clip range.
         TypeError: if the network has a module without linear bounds.
     """
-    ball.require_inside_clip(x)
     classes = predictive(x[:1]).logits.shape[-1]
     identity = torch.eye(classes, dtype=x.dtype, device=x.device)
     region = BallAround(x, ball.to(x)).region()

@@ -41,6 +41,11 @@ class CertificateResult:
     seconds: float
 
     @property
+    def deterministic(self) -> bool:
+        """Whether `upper` holds with certainty: it rests on no draw."""
+        return self.confidence == 1.0
+
+    @property
     def certified(self) -> Tensor:
         """Which observations are certified, bool, shape (batch,)."""
         return self.upper.new_tensor([v is Verdict.CERTIFIED for v in self.verdict]).bool()

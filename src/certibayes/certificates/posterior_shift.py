@@ -20,6 +20,7 @@ from certibayes.certificates.forward_kl_bound import forward_kl_bound
 from certibayes.certificates.inputs import require_float64, require_in_ball
 from certibayes.certificates.posterior_draws import PosteriorDraws, draw_posterior
 from certibayes.certificates.shift_bounds import RELATIVE_ROUNDING, ShiftBounds
+from certibayes.certificates.surely_reached import require_not_surely_beaten
 from certibayes.config.certificates import PosteriorShift as PosteriorShiftSpec
 from certibayes.estimators.base import Estimator
 from certibayes.metrics.intervals.select import mean_lower
@@ -150,7 +151,9 @@ class PosteriorShift(Certificate[PosteriorDraws, PosteriorShiftResult]):
 
         `lower` becomes the attack's mean term; the verdict is `refuted` where the lower confidence
         bound of that mean, same interval and confidence, exceeds tau. On these draws `lower` never
-        exceeds `result.comparison`, item by item, because L(theta) <= log q(theta | x').
+        exceeds `result.comparison`, item by item, because L(theta) <= log q(theta | x'). An `upper`
+        that rests on no draw is confronted with what the attack surely reaches, see
+        `require_not_surely_beaten`.
 
         Args:
             result: the certificate.
@@ -159,7 +162,8 @@ class PosteriorShift(Certificate[PosteriorDraws, PosteriorShiftResult]):
 
         Raises:
             ValueError: if an attacked log density is NaN.
-            UnsoundBoundError: if the attack exceeds the bound on the common draws.
+            UnsoundBoundError: if the attack exceeds the bound on the common draws, or surely a
+                deterministic `upper`.
         """
         terms = total_variation_terms(log_prob, attacked_log_prob)
         confident = mean_lower(self.spec.interval, terms, 1 - self._confidence(terms.shape[1]))
@@ -171,6 +175,8 @@ class PosteriorShift(Certificate[PosteriorDraws, PosteriorShiftResult]):
                 f"total variation of observation {row}: an attack reaches {float(reached[row])} "
                 f"on the draws where the bound is {float(result.comparison[row])}"
             )
+        if result.deterministic:
+            require_not_surely_beaten(result.upper, terms)
         refuted = result.refuted | (confident > self.spec.tau)
         return replace(
             result,

@@ -130,12 +130,30 @@ class TruncatedKL:
     def _expected(self, stated: Stated) -> Tensor:
         """Return what `upper` would be if as many draws as are to be added were like these."""
         alpha, n = 1 - split_confidence(stated.confidence, 2), stated.draws
-        inside = (self._inside * n // self._moments.count).tolist()
-        mass = [clopper_pearson_lower(k, n, alpha) for k in inside]
-        variance = self._moments.largest_variance() * n / (n - 1)
-        width = mean_width(stated.interval, variance, 2 * self.reach + self.drop, n, alpha)
-        divergence = width - self._moments.least_mean()
-        return total_variation_bound(divergence, 1 - divergence.new_tensor(mass))
+        divergence = self.divergence_upper(stated.interval, alpha, n)
+        return total_variation_bound(divergence, 1 - self.mass_lower(alpha, n))
+
+    def mass_lower(self, alpha: float, draws: int) -> Tensor:
+        """Bound P(K) from below (Clopper-Pearson), each with confidence 1 - alpha, (batch,).
+
+        Args:
+            alpha: probability, for each observation alone, that the bound fails.
+            draws: as many as were added; else the bound that these many draws like them would give.
+        """
+        inside = (self._inside * draws // self._moments.count).tolist()
+        return self.reach.new_tensor([clopper_pearson_lower(k, draws, alpha) for k in inside])
+
+    def divergence_upper(self, interval: WidthMethod, alpha: float, draws: int) -> Tensor:
+        """Bound E[-1_K g(t)] from above at any one t of the region, shape (batch,).
+
+        Args:
+            interval: "hoeffding" or "empirical_bernstein".
+            alpha: probability, for each observation alone, that the bound fails.
+            draws: as for `mass_lower`.
+        """
+        variance = self._moments.largest_variance() * draws / (draws - 1)
+        width = mean_width(interval, variance, 2 * self.reach + self.drop, draws, alpha)
+        return width - self._moments.least_mean()
 
 
 def _quantile(values: Tensor, level: float) -> Tensor:

@@ -115,6 +115,11 @@ class PosteriorShift(Certificate):
         return 0 if self.bounds == "closed_form" else self.draws
 
     @property
+    def stated_pilot_draws(self) -> int | None:
+        """Draws that fix a region and report nothing; None where the route has no region."""
+        return None if self.route == "direct" else self.pilot_draws
+
+    @property
     def stated_interval(self) -> str:
         """Kind of the upper bound."""
         return "deterministic" if self.bounds == "closed_form" else self.interval

@@ -14,8 +14,9 @@ def gaps(result: PosteriorShiftResult, reached_kl: Tensor | None) -> dict[str, T
 
     Empty without an attack in the ball. Both divergences are those from x to x'. The gap of the
     total variation is that of the certified bound, `upper`, so that it holds the width of the
-    confidence as well; the gap of the KL is that of the bound on the very draws of the attack, and
-    never negative.
+    confidence as well. The gap of the KL is that of the row's own bound: of a closed form, the
+    certified divergence (the error of the draws may make it slightly negative); of the others, the
+    bound on the very draws of the attack, and never negative.
 
     Args:
         result: confronted with all attacks.
@@ -23,11 +24,14 @@ def gaps(result: PosteriorShiftResult, reached_kl: Tensor | None) -> dict[str, T
     """
     if reached_kl is None:
         return {}
+    bound = result.comparison_kl
+    if result.deterministic and result.kl_bound is not None:
+        bound = result.kl_bound
     return {
         "reached_total_variation": result.lower,
         "gap_total_variation": result.upper - result.lower,
         "reached_forward_kl": reached_kl,
-        "gap_forward_kl": _difference(result.comparison_kl, reached_kl),
+        "gap_forward_kl": _difference(bound, reached_kl),
     }
 
 

@@ -118,8 +118,7 @@ def _add_certificate(
             "certified": certified,
             "refuted": refuted,
             "unknown": unknown,
-            "common_total_variation": result.comparison[tests],
-            "common_forward_kl": result.comparison_kl[tests],
+            **_bounds_on_common_draws(result, tests),
             **{label: end[tests] for label, end in stored.answers.items()},
             **({} if stored.radius is None else {"radius": stored.radius[tests]}),
             **{name: values[tests] for name, values in found.items()},
@@ -154,6 +153,7 @@ def _add_certificate(
         tau=spec.tau,
         bounds=spec.bounds,
         route=spec.route,
+        pilot_draws=spec.stated_pilot_draws,
         radius_median=None if stored.radius is None else _median(stored.radius[tests]),
         simultaneous=spec.statements(len(result.upper)) if spec.stated_draws else None,
         confidence=result.confidence,
@@ -161,6 +161,16 @@ def _add_certificate(
         interval=spec.stated_interval,
         seconds=result.seconds,
     )
+
+
+def _bounds_on_common_draws(result: PosteriorShiftResult, tests: slice) -> dict[str, torch.Tensor]:
+    """Return what no attack exceeds on common draws; a closed form says nothing of single draws."""
+    if result.deterministic:
+        return {}
+    return {
+        "common_total_variation": result.comparison[tests],
+        "common_forward_kl": result.comparison_kl[tests],
+    }
 
 
 def _median(values: torch.Tensor) -> float:
