@@ -12,6 +12,7 @@ from pathlib import Path
 import gloeckler2023_tables as tables
 from gloeckler2023_results import Results
 from gloeckler2023_targets import targets
+from gloeckler2023_variants import variants
 
 from certibayes.config import load
 from certibayes.config.defenses import Adversarial, Fisher
@@ -38,7 +39,7 @@ REDUCED = """## What was reduced, and what differs
 - {epochs} epochs of batches of {batch} with a cosine schedule and gradients clipped to a norm of
   {clip:g}, where the publication trained up to 300 epochs with early stopping and clipped to 75.
   Defenses begin at the undefended model and train {penalized} (Fisher penalty) or {retrain} more
-  epochs, where the publication began anew.
+  epochs, where the publication began anew. Models with an embedding network train as published.
 - Draws of theta for the Fisher penalty: {draws} (published: 5). Adversarial training and TRADES
   take {steps} steps of {step_size:g} (published: 20 of 0.1) and TRADES searches with the divergence
   that it penalizes. docs/defense_cost.md compares both forms.
@@ -72,6 +73,7 @@ def main() -> None:
         INTRODUCTION.format(source=published["source"], machine=results.machine()),
         targets(results, published),
         tables.undefended(results, published),
+        variants(results, published),
         tables.noise(results, published),
         tables.defenses(results, published),
         tables.trade_off(results, published),
