@@ -53,9 +53,9 @@ rule report:
         mem_mb=4000,
         runtime=60,
     params:
-        job=PLAN.slice("report"),
+        job=PLAN.report_digest(),
+        file=PLAN.report_file,
         code=PLAN.code("report"),
     shell:
-        "exec certibayes report --job - --code {params.code}"
+        "exec certibayes report --job @{params.file} --code {params.code}"
         " --threads {threads} --log {log}"
-        " <<< {params.job:q}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from certibayes.config.tracking import Tracking
+from certibayes.explained import ExplainedError
 from certibayes.io import read_json, write_json
 from certibayes.layout import Layout
 
@@ -19,7 +20,7 @@ TIMEOUT_SECONDS = 3
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
-class TrackingError(RuntimeError):
+class TrackingError(ExplainedError, RuntimeError):
     """The tracking store failed or cannot be reached; the message names it."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import time
 import uuid
@@ -18,16 +19,18 @@ from pydantic import BaseModel
 from certibayes.address import workflow_base
 from certibayes.config.jobs import Job, ReportJob
 from certibayes.flock import locked
-from certibayes.io import MANIFEST, WEIGHTS, remove_partial, sha256_of, write_json
+from certibayes.integrity import RUN, require_as_recorded
+from certibayes.io import MANIFEST, WEIGHTS, sha256_of, write_json
 from certibayes.journal import KEY_LENGTH, SUFFIX, Journal, now, read
 from certibayes.layout import Layout
 from certibayes.process import Interrupted, Interruption, identity
 from certibayes.provenance import git_tags, names_of, parameters_of, version_tags
 from certibayes.reporting import SEND_SECONDS, Reporter, end_killed
 from certibayes.resumption import CHECKPOINT, JournaledCheckpoint
+from certibayes.writing import WriteError, remove_partial, writing
 
-RUN = "run.json"
 LOCK_SECONDS = 60.0
+log = logging.getLogger(__name__)
 
 
 def attempt(
@@ -61,6 +64,7 @@ def attempt(
 
     Raises:
         FileNotFoundError: if an input is missing.
+        ChangedFileError: if an input is not what the job that made it left.
         LockHeldError: on entering, if another attempt of this job still runs after a minute.
     """
     return Attempt(stage, job, code, layout, inputs, outputs, parts, state_key, tracked)
@@ -95,7 +99,9 @@ class Attempt:
         self.parts = parts
         self.tracked = tracked
         self.base = workflow_base(layout)
-        self.inputs = {self._relative(path): sha256_of(path) for path in inputs}
+        digests = {path: sha256_of(path) for path in inputs}
+        require_as_recorded(digests)
+        self.inputs = {self._relative(path): digest for path, digest in digests.items()}
         self.key = self._key(job)
         self.keeps_state = state_key is not None
         folder = self.key if state_key is None else self._key(state_key)
@@ -138,17 +144,19 @@ class Attempt:
         return self
 
     def _clean(self) -> None:
-        self.outputs.mkdir(parents=True, exist_ok=True)
-        remove_partial(self.outputs)
+        with writing(self.outputs / RUN):
+            self.outputs.mkdir(parents=True, exist_ok=True)
+            for folder in (self.outputs, *(self.outputs / part for part in self.parts)):
+                remove_partial(folder)
+            (self.outputs / RUN).unlink(missing_ok=True)
         remove_partial(self.state)
-        (self.outputs / RUN).unlink(missing_ok=True)
 
     def _end_earlier(self, identifier: str) -> None:
         """Count earlier attempts; the unfinished ones were killed, for we hold the lock."""
-        self.number = 1
+        own = self.state.glob(f"{self.key[:KEY_LENGTH]}.*{SUFFIX}")
+        self.number = 1 + max((int(path.name.split(".")[1]) for path in own), default=0)
         for path in sorted(self.state.glob(f"*{SUFFIX}")):
             record = read(path)
-            self.number += record.header.get("job_key") == self.key
             if record.header and record.status is None:
                 end_killed(path, identifier)
 
@@ -246,8 +254,15 @@ class Attempt:
                 return
             stopped = issubclass(kind, Interrupted | KeyboardInterrupt | SystemExit)
             tags = {"error": f"{kind.__name__}: {error}"}
-            self.journal.status("KILLED" if stopped else "FAILED", tags)
+            self._end("KILLED" if stopped else "FAILED", tags)
+
+    def _end(self, status: str, tags: Mapping[str, str]) -> None:
+        """Record a failure; where the disk is full too, the next attempt calls this one killed."""
+        try:
+            self.journal.status(status, tags)
             self.reporter.finish()
+        except WriteError as error:
+            log.warning("%s", error)
 
     def _succeed(self) -> None:
         outputs = self._digests()

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from certibayes.io import FileFormatError, atomic
+from certibayes.io import FileFormatError, write_tensors
+from certibayes.writing import atomic
 
 STRUCTURE = "structure"
 SCALARS = (bool, int, float, str, type(None))
@@ -39,7 +39,7 @@ class Checkpoint:
         tensors: dict[str, torch.Tensor] = {}
         structure = json.dumps(_encode(state, "state", tensors))
         with atomic(self.path) as temporary:
-            save_file(tensors, temporary, metadata={STRUCTURE: structure})
+            write_tensors(temporary, tensors, {STRUCTURE: structure})
 
     def load(self) -> Any:
         """Return the stored state, or None if there is none.

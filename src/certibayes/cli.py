@@ -7,8 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from certibayes.config import ConfigError
-from certibayes.locking import StudyLockedError
+from certibayes.explained import ExplainedError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "run a study to its report"),
@@ -46,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_arguments(parser)
     try:
         code: int = command.main(parser.parse_args(arguments[1:]))
-    except (ConfigError, StudyLockedError) as error:
+    except ExplainedError as error:
         print(error, file=sys.stderr)
         return 1
     return code

@@ -21,7 +21,15 @@ def chosen_device() -> torch.device:
     Raises:
         ConfigError: if the name is another one, or if it is cuda and there is none.
     """
-    named = os.environ.get(DEVICE_VARIABLE) or "auto"
+    return device_named(os.environ.get(DEVICE_VARIABLE) or "auto")
+
+
+def device_named(named: str) -> torch.device:
+    """Return the device of a name: cpu, cuda, or auto.
+
+    Raises:
+        ConfigError: if the name is another one, or if it is cuda and there is none.
+    """
     if named not in DEVICES:
         raise ConfigError(f"{DEVICE_VARIABLE}: got {named!r}; allowed: {', '.join(DEVICES)}")
     available = torch.cuda.is_available()

@@ -54,7 +54,9 @@ LEFT_OUT = frozenset(
         "datasets.roots",
         "device",
         "digest",
+        "explained",
         "flock",
+        "integrity",
         "journal",
         "layout",
         "locking",
@@ -68,6 +70,7 @@ LEFT_OUT = frozenset(
         "syntax",
         "tracking",
         "workflow",
+        "writing",
     )
 )
 REPORT = f"{PACKAGE}.report"
@@ -83,16 +86,25 @@ def code_digest(job: Job | ReportJob, source: Path | None = None) -> str:
         source: folder that holds the package's modules; None = the imported package.
     """
     source = source or Path(__file__).parent
-    digest = hashlib.sha256()
-    for module in closure(job, source):
-        digest.update(f"{module} {_tree_digest(source, module)}\n".encode())
-        for data in _data_files(source, module):
-            digest.update(f"{data.name} {hashlib.sha256(data.read_bytes()).hexdigest()}\n".encode())
+    digest = hashlib.sha256(_text_of(source, closure(job, source)))
     if isinstance(job, Job):
         digest.update(f"shard size {job.task_spec.shard_size}".encode())
         if isinstance(job.task_spec, OwnSimulator):
             digest.update(digest_of_script(Path(job.task_spec.file)).encode())
     return digest.hexdigest()[:16]
+
+
+@cache
+def _text_of(source: Path, modules: tuple[str, ...]) -> bytes:
+    """Return what the digest says of modules and their data; most jobs of a study share it."""
+    lines = []
+    for module in modules:
+        lines.append(f"{module} {_tree_digest(source, module)}\n")
+        lines += [
+            f"{data.name} {hashlib.sha256(data.read_bytes()).hexdigest()}\n"
+            for data in _data_files(source, module)
+        ]
+    return "".join(lines).encode()
 
 
 def closure(job: Job | ReportJob, source: Path | None = None) -> tuple[str, ...]:

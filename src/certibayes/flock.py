@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from certibayes.explained import ExplainedError
+from certibayes.writing import writing
+
 POLL_SECONDS = 0.1
 
 
-class LockHeldError(RuntimeError):
+class LockHeldError(ExplainedError, RuntimeError):
     """Another process holds the lock; the message names the file and the holder."""
 
 
@@ -27,13 +30,16 @@ def locked(path: Path, wait: float, holder: str = "") -> Iterator[None]:
 
     Raises:
         LockHeldError: if the lock is still held after the wait.
+        WriteError: if the file cannot be made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         _take(descriptor, path, time.monotonic() + wait)
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, holder.encode())
+        with writing(path):
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, holder.encode())
         yield
     finally:
         os.close(descriptor)
@@ -46,7 +52,7 @@ def _take(descriptor: int, path: Path, until: float) -> None:
         except BlockingIOError:
             if time.monotonic() >= until:
                 by = path.read_text() or "an unnamed process"
-                raise LockHeldError(f"{path}: held by {by}") from None
+                raise LockHeldError(f"{path}: held by {by}; wait for it or stop it") from None
             time.sleep(POLL_SECONDS)
         else:
             return

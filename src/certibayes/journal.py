@@ -16,6 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from certibayes.io import FileFormatError
+from certibayes.writing import writing
+
 SUFFIX = ".jsonl"
 SENT = ".sent.json"
 KEY_LENGTH = 24
@@ -63,13 +66,17 @@ def now() -> int:
 
 
 class Journal:
-    """Writer of one attempt's journal; every line reaches the system before the call returns."""
+    """Writer of one attempt's journal; every line reaches the system before the call returns.
+
+    A line that the disk does not take leaves nothing of it. Every method raises WriteError then.
+    """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        cut(path, None)
-        self._file = path.open("ab")
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cut(path, None)
+            self._file = path.open("ab", buffering=0)
         self.record = read(path)
         self._latest = {(p.name, p.step): p.value for p in self.record.points}
         self._last_step: dict[str, int] = {}
@@ -147,13 +154,16 @@ class Journal:
 
     def flush(self) -> None:
         """Force everything written so far onto the disk."""
-        os.fsync(self._file.fileno())
+        with writing(self.path):
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Flush and close; a second time does nothing."""
         if not self._file.closed:
-            self.flush()
-            self._file.close()
+            try:
+                self.flush()
+            finally:
+                self._file.close()
 
     def _known(self, name: str, step: int, value: float) -> bool:
         known = self._latest.get((name, step))
@@ -173,16 +183,33 @@ class Journal:
             self.record.points.append(Point(name, value, step, at))
 
     def _append(self, kind: str, **entry: Any) -> None:
-        self._file.write(json.dumps({"kind": kind, **entry}).encode() + b"\n")
-        self._file.flush()
+        line = json.dumps({"kind": kind, **entry}).encode() + b"\n"
+        start = self.position
+        with writing(self.path):
+            try:
+                while line:
+                    line = line[self._file.write(line) :]
+            except OSError:
+                os.ftruncate(self._file.fileno(), start)
+                self._file.seek(start)
+                raise
 
 
 def read(path: Path, until: int | None = None) -> Record:
-    """Return what a journal says up to a position in bytes; a torn last line is left out."""
+    """Return what a journal says up to a position in bytes; a torn last line is left out.
+
+    Raises:
+        FileFormatError: if a line is something else.
+    """
     record = Record()
-    for line in path.read_bytes()[:until].splitlines(keepends=True):
-        if line.endswith(b"\n"):
+    for number, line in enumerate(path.read_bytes()[:until].split(b"\n")[:-1], 1):
+        try:
             _apply(record, json.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise FileFormatError(
+                f"{path}: line {number} is no entry of a journal ({error!r}); move the file away "
+                "and start the study again: nothing but this history is lost"
+            ) from None
     return record
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from certibayes.io import load_array
 from certibayes.rows import Pair, Rows, blocks
 
 READ_BYTES = 2**25
@@ -96,8 +97,9 @@ class _File:
 
     @staticmethod
     def of(path: Path) -> _File:
-        """Read where the rows of an .npy start; ValueError if it is in Fortran order."""
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        """Read where the rows of an .npy start; ValueError if it is none or in Fortran order."""
+        array = load_array(path, mapped=True)
+        assert isinstance(array, np.memmap)
         if not array.flags.c_contiguous:
             raise ValueError(f"{path}: got an array in Fortran order; allowed: C order")
         return _File(path, array.dtype, array.shape, array.offset)

@@ -20,11 +20,11 @@ from certibayes.address import (
 )
 from certibayes.config.tracking import Tracking
 from certibayes.flock import LockHeldError, locked
-from certibayes.io import PARTIAL
 from certibayes.journal import now
 from certibayes.layout import Layout
 from certibayes.process import identity
 from certibayes.tracking import ENVIRONMENT, Store, calls, without_password
+from certibayes.writing import PARTIAL
 
 LOCK_SECONDS = 300.0
 OUTDATED = "out-of-date database schema"

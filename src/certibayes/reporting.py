@@ -85,26 +85,33 @@ class Reporter:
             self._lost = True
 
 
-def journals(layout: Layout) -> list[Path]:
-    """Return the tracked journals that the store does not have completely, newest first."""
+def journals(layout: Layout, again: bool = False) -> list[Path]:
+    """Return the tracked journals that the store does not have completely, newest first.
+
+    Args:
+        layout: paths of the study.
+        again: whether to return those that the store once had, too.
+    """
     waiting = [
         (record.header["started"], path)
         for path in sorted(layout.state.glob(f"*/*{SUFFIX}"))
-        if not marker_of(path).exists()
+        if again or not marker_of(path).exists()
         for record in [read(path)]
         if record.header.get("tracked")
     ]
     return [path for _, path in sorted(waiting, reverse=True)]
 
 
-def sync(store: Store, layout: Layout) -> int:
+def sync(store: Store, layout: Layout, again: bool = False) -> int:
     """Replay every journal that waits, but those of living attempts; return how many.
+
+    With `again` those that were sent already are replayed too; what the store has is not sent.
 
     Raises:
         TrackingError: if the store fails; what it has already is not sent again later.
     """
     done = 0
-    for path in journals(layout):
+    for path in journals(layout, again):
         record = read(path)
         if record.status is None:
             if alive(record.header["tags"]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from certibayes.checkpoint import Checkpoint
+from certibayes.checkpoint import Checkpoint, CheckpointError
 from certibayes.journal import Journal
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -37,13 +37,18 @@ class JournaledCheckpoint:
         """Return the stored state or None; the journal goes on from where it was saved.
 
         Raises:
-            CheckpointError: if the file is half written or something else.
+            CheckpointError: if the file is half written or something else, or its journal is gone.
         """
         content = self._file.load()
         if content is None:
             return None
         if content["journal"] != self._journal.path.name:
             source = self._journal.path.with_name(content["journal"])
+            if not source.exists():
+                raise CheckpointError(
+                    f"{self._file.path}: belongs to {source}, which is gone; remove it to start "
+                    "this job afresh"
+                )
             earlier = self._journal.take(source, content["position"])
             self.resumed_from = earlier.run_id or earlier.header["attempt_id"]
         return content["state"]

@@ -28,8 +28,8 @@ LONGEST_DIGEST = 36
 PARAM_TYPES = {int: "long", bool: "boolean"}
 PARENT = "mlflow.parentRunId"
 REQUEST_TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
-ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+ENVIRONMENT = {  # no retries: a slow server would do everything twice
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     REQUEST_TIMEOUT: str(TIMEOUT_SECONDS),
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",

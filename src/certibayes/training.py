@@ -59,7 +59,9 @@ def fit(
     uninterrupted one bit by bit at an equal number of threads. With `spec.patience`, training
     stops when the defense's own validation objective at full strength (without a defense: minus
     the validation NLL) has not improved for that many epochs after the defense's ramp, and the
-    best weights are restored. The schedule `plateau` judges by the same objective.
+    best weights are restored. The schedule `plateau` judges by the same objective. A loss, a
+    gradient or, in the end, a validation NLL that is not finite ends training; with
+    `spec.non_finite` "restore" and a finished epoch after the ramp the best weights are restored.
 
     Training takes place on the device of the weights, random numbers are drawn on the CPU.
 
@@ -78,7 +80,7 @@ def fit(
 
     Raises:
         Interrupted: if asked to stop; the state is saved first.
-        FloatingPointError: if the loss or the gradient is not finite.
+        FloatingPointError: if the loss or the gradient is not finite and no weights are restored.
     """
     loop = Loop(
         inference, defense, training, validation, spec, seed, lambda: interruption.requested
@@ -86,6 +88,18 @@ def fit(
     state = checkpoint.load()
     if state is not None:
         loop.restore(state)
+    try:
+        _take_steps(loop, spec, checkpoint, report)
+        return loop.finish()
+    except FloatingPointError as error:
+        if spec.non_finite == "fail":
+            raise
+        if not loop.restorable:
+            raise FloatingPointError(f"{error}; no finished epoch to return to") from None
+        return loop.finish(stopped=str(error))
+
+
+def _take_steps(loop: Loop, spec: Training, checkpoint: Checkpoint, report: Report) -> None:
     saved = time.perf_counter()
     try:
         for metrics in loop.steps():
@@ -98,4 +112,3 @@ def fit(
     except Interrupted:
         checkpoint.save(loop.state())
         raise
-    return loop.finish()

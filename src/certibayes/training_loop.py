@@ -39,6 +39,8 @@ class FitResult:
         validation_nll: mean negative log-likelihood on the validation pairs, nats.
         epochs: epochs taken.
         best_epoch: epoch whose weights were kept, counted from 1; the last one without patience.
+        stopped: what was not finite, where, if that ended training and the weights of the best
+            epoch were restored; None = training came to its own end.
     """
 
     steps: int
@@ -47,6 +49,7 @@ class FitResult:
     validation_nll: float
     epochs: int
     best_epoch: int
+    stopped: str | None = None
 
 
 @dataclass
@@ -119,15 +122,28 @@ class Loop:
         if self._stop():
             raise Interrupted(f"training stopped at step {self.step} of {self.total}; state saved")
 
-    def finish(self) -> FitResult:
-        """Restore the best weights if training had patience, and judge the result."""
-        if self._best is not None:
+    @property
+    def restorable(self) -> bool:
+        """Whether there are best weights to return to."""
+        return self._best is not None
+
+    def finish(self, stopped: str | None = None) -> FitResult:
+        """Restore the best weights if training had patience or was stopped; judge the result.
+
+        Raises:
+            FloatingPointError: if the validation NLL is NaN.
+        """
+        epochs = best = self.step // self.per_epoch
+        if self._best is not None and (stopped is not None or self.spec.patience is not None):
             self.inference.load_state_dict(self._best.weights)
+            best = self._best.epoch + 1
         self.inference.eval()
         nll, objective = self._validate(of_defense=True)
-        epochs = self.step // self.per_epoch
-        best = epochs if self._best is None else self._best.epoch + 1
-        return FitResult(self.step, self.seconds, objective, nll, epochs, best)
+        if math.isnan(nll):
+            raise FloatingPointError(
+                f"validation/nll: got nan after step {self.step} of {self.total}; allowed: a number"
+            )
+        return FitResult(self.step, self.seconds, objective, nll, epochs, best, stopped)
 
     def state(self) -> State:
         """Return everything that a resumed run needs; tensors are not copied."""
@@ -251,14 +267,14 @@ class Loop:
             metrics["train/learning_rate"] = rate
         metrics |= {f"train/{name}": v for name, v in self.inference.diagnostics().items()}
         self._loss_sum = 0.0
-        patient = self.spec.patience is not None
-        judged = patient or self.schedule.needs_validation
+        keeps_best = self.spec.patience is not None or self.spec.non_finite == "restore"
+        judged = keeps_best or self.schedule.needs_validation
         metrics["validation/nll"], objective = self._validate(of_defense=judged)
         if judged:
             metrics["validation/objective"] = objective
             if self.step >= self.defense.ramp_fraction * self.total:
                 self.schedule.observe(objective)
-                if patient:
+                if keeps_best:
                     self._remember(epoch, objective)
         return metrics
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from certibayes import io
+from certibayes.writing import PARTIAL, atomic, remove_partial
 
 
 def test_atomic_keeps_the_old_file_when_the_writer_fails(tmp_path):
@@ -14,7 +15,7 @@ def test_atomic_keeps_the_old_file_when_the_writer_fails(tmp_path):
     path.write_text("old")
 
     def fail_half_way():
-        with io.atomic(path) as temporary:
+        with atomic(path) as temporary:
             temporary.write_text("half")
             raise KeyError("stop")
 
@@ -26,7 +27,7 @@ def test_atomic_keeps_the_old_file_when_the_writer_fails(tmp_path):
 
 def test_atomic_shows_the_new_file_only_at_the_end_and_keeps_its_suffix(tmp_path):
     path = tmp_path / "new" / "figure.svg"
-    with io.atomic(path) as temporary:
+    with atomic(path) as temporary:
         temporary.write_text("done")
         assert not path.exists()
         assert temporary.suffix == ".svg"
@@ -36,9 +37,9 @@ def test_atomic_shows_the_new_file_only_at_the_end_and_keeps_its_suffix(tmp_path
 
 
 def test_remove_partial_removes_what_a_killed_writer_left_and_nothing_else(tmp_path):
-    (tmp_path / f".x{io.PARTIAL}123.npz").write_text("half")
+    (tmp_path / f".x{PARTIAL}123.npz").write_text("half")
     (tmp_path / "x.npz").write_text("whole")
-    io.remove_partial(tmp_path)
+    remove_partial(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["x.npz"]
 
 
@@ -99,6 +100,12 @@ def test_weights_round_trip_with_transposed_and_shared_tensors(tmp_path):
     assert manifest["steps"] == 7
     assert manifest["shapes"] == {"weight": [2, 3], "same": [3, 2], "scalar": []}
     assert manifest["sha256"] == io.sha256_of(tmp_path / "weights.safetensors")
+
+
+def test_weights_may_be_read_by_whoever_may_read_other_files(tmp_path):
+    io.save_weights(tmp_path, {"w": torch.ones(4)}, {})
+    weights, manifest = (tmp_path / name for name in (io.WEIGHTS, io.MANIFEST))
+    assert weights.stat().st_mode == manifest.stat().st_mode
 
 
 def test_a_flipped_bit_in_the_weights_is_a_named_error(tmp_path):

@@ -4,6 +4,8 @@ from contextlib import ExitStack
 import pytest
 import torch
 
+from certibayes.checkpoint import CheckpointError
+from certibayes.io import FileFormatError
 from certibayes.journal import Journal, cut, read
 from certibayes.resumption import JournaledCheckpoint
 
@@ -119,3 +121,21 @@ def test_a_resumed_attempt_continues_the_journal_cut_at_the_checkpoint(tmp_path,
     times = [p.time for p in read(first.path).points[:6]]
     assert [p.time for p in read(third.path).points[:6]] == times
     assert _points(read(first.path)) == [("loss", s, float(s)) for s in range(10)]
+
+
+def test_a_checkpoint_whose_journal_is_gone_says_so(tmp_path, journal_at):
+    first = journal_at("a.1.jsonl")
+    JournaledCheckpoint(tmp_path / "c.safetensors", first).save({"step": 1})
+    first.path.unlink()
+    resumed = JournaledCheckpoint(tmp_path / "c.safetensors", journal_at("a.2.jsonl"))
+    with pytest.raises(
+        CheckpointError, match=r"belongs to .*a\.1\.jsonl, which is gone; remove it"
+    ):
+        resumed.load()
+
+
+def test_a_damaged_line_is_named(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"kind": "run", "run_id": "r"}\n{"kind": "me{"kind": "run"}\n')
+    with pytest.raises(FileFormatError, match=r"a\.jsonl: line 2 is no entry of a journal"):
+        read(path)

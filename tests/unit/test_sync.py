@@ -31,7 +31,9 @@ def synchronize(tmp_path, monkeypatch):
         monkeypatch.setattr(sync, "prepare", lambda *_: None)
         monkeypatch.setattr(sync, "sync", lambda *_: 0)
         monkeypatch.setattr(sync, "publish", publish)
-        return sync.main(argparse.Namespace(config=path, prepare=False, close=close)), ended
+        return sync.main(
+            argparse.Namespace(config=path, prepare=False, close=close, again=False)
+        ), ended
 
     return call
 

@@ -191,6 +191,83 @@ def test_a_loss_that_is_not_finite_names_step_and_loss() -> None:
         run(classifier("map"), training=broken)
 
 
+class Exploding(NoDefense):
+    """The plain log-likelihood, NaN from a share of training on."""
+
+    ramp_fraction = 0.0
+    explodes_at = 0.0
+
+    def objective(self, model, target, x, progress, generator):  # type: ignore[no-untyped-def]
+        value = super().objective(model, target, x, progress, generator)
+        explodes = self.explodes_at <= progress < 1.0
+        return value * math.nan if explodes else value
+
+
+def exploding(at: float) -> Exploding:
+    defense = Exploding(NoDefenseSpec(), Scale(torch.ones(4), 1.0), None)
+    defense.explodes_at = at
+    return defense
+
+
+@pytest.mark.parametrize("patience", [None, 9])
+@pytest.mark.parametrize("stop_after", [float("inf"), 14])
+def test_the_best_weights_are_restored_and_the_result_says_so(
+    patience: int | None, stop_after: float
+) -> None:
+    spec = SPEC.model_copy(
+        update={"epochs": 10, "learning_rate": 0.3, "non_finite": "restore", "patience": patience}
+    )
+    inference, journal, memory = classifier("map"), Journal(), Memory()
+    if stop_after < 60:
+        with pytest.raises(Interrupted):
+            run(inference, spec, memory, stop_after, journal, exploding(0.75))
+        inference = classifier("map")
+    result = run(inference, spec, memory, journal=journal, defense=exploding(0.75))
+    objectives = [metrics["validation/objective"] for _, metrics in journal.rows]
+    assert result.stopped == "train/loss: got nan at step 45 of 60; allowed: a finite number"
+    assert (result.steps, result.epochs) == (45, 7)
+    assert result.best_epoch == 1 + objectives.index(max(objectives))
+    assert result.validation == pytest.approx(max(objectives), abs=1e-6)
+    assert all(torch.isfinite(values).all() for values in weights(inference).values())
+
+
+def test_without_the_policy_a_loss_that_is_not_finite_is_an_error() -> None:
+    with pytest.raises(FloatingPointError, match="got nan at step 24 of 30"):
+        run(classifier("map"), SPEC.model_copy(update={"patience": 9}), defense=exploding(0.8))
+
+
+def test_nothing_to_restore_is_an_error_that_says_so() -> None:
+    spec = SPEC.model_copy(update={"non_finite": "restore"})
+    with pytest.raises(FloatingPointError, match=r"step 3 of 30; .*; no finished epoch to return"):
+        run(classifier("map"), spec, defense=exploding(0.1))
+
+
+def test_the_policy_alone_keeps_the_last_weights_and_changes_none() -> None:
+    spec = SPEC.model_copy(update={"learning_rate": 0.3, "epochs": 10})
+    expected, inference = classifier("map"), classifier("map")
+    before = run(expected, spec)
+    after = run(inference, spec.model_copy(update={"non_finite": "restore"}))
+    assert after.stopped is None
+    assert (after.best_epoch, after.validation_nll) == (10, before.validation_nll)
+    for name, values in weights(expected).items():
+        assert torch.equal(values, weights(inference)[name])
+
+
+def test_weights_that_the_last_step_broke_are_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: MAP, step: object) -> None:
+        if step.number == STEPS - 1:  # type: ignore[attr-defined]
+            for parameter in self.parameters():
+                parameter.data.fill_(math.nan)
+
+    monkeypatch.setattr(MAP, "after_step", broken)
+    with pytest.raises(FloatingPointError, match="validation/nll: got nan after step 30 of 30"):
+        run(classifier("map"))
+    result = run(classifier("map"), SPEC.model_copy(update={"non_finite": "restore"}))
+    assert result.stopped == "validation/nll: got nan after step 30 of 30; allowed: a number"
+    assert result.best_epoch < 5
+    assert math.isfinite(result.validation_nll)
+
+
 def test_a_gradient_whose_norm_exceeds_float32_is_clipped_to_its_direction() -> None:
     gradient = torch.tensor([3e25, -4e25])
     clip_norm([gradient], 5.0, "at step 0 of 1")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from in_process import load_study, run_study
+from single_jobs import small_study
 
 from certibayes.preparation import create_database
 
@@ -156,3 +158,20 @@ def template(tmp_path_factory):
 def base(tmp_path, template):
     shutil.copy(template, tmp_path / "mlflow.db")
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def small_finished(tmp_path_factory):
+    """The folder of a finished study with one job of every stage, without tracking."""
+    base = tmp_path_factory.mktemp("finished")
+    run_study(base, small_study())
+    return base
+
+
+@pytest.fixture
+def small_copy(small_finished, tmp_path):
+    """Return study and layout of a copy of it in `tmp_path`, without state, and its own layout."""
+    shutil.copytree(small_finished / "results", tmp_path / "results")
+    study, layout = load_study(tmp_path, small_study())
+    shutil.rmtree(layout.state)
+    return study, layout, load_study(small_finished, small_study())[1]

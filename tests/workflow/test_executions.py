@@ -64,6 +64,38 @@ def test_a_killed_workflow_leaves_no_orphan_and_resumes(project):
     assert project.planned() == {}
 
 
+STAGE_LOGS = {
+    "simulate": "gaussian_linear_sbibm/simulate/shard0/simulate.log",
+    "gather": "gaussian_linear_sbibm/simulate/reference/gather.log",
+    "train": "gaussian_linear_sbibm/n1000/gaussian/none/seed0/train.log",
+    "retrain": "gaussian_linear_sbibm/n1000/gaussian/fisher/seed0/retrain.log",
+    "certify": "gaussian_linear_sbibm/n1000/gaussian/fisher/seed0/certify/shift.log",
+    "attack": "gaussian_linear_sbibm/n1000/gaussian/fisher/seed0/attack/noise.log",
+    "evaluate": "gaussian_linear_sbibm/n1000/gaussian/fisher/seed0/evaluate.log",
+    "report": "report.log",
+}
+
+
+def test_a_workflow_killed_in_every_stage_goes_on_each_time(project):
+    project.study["experiments"][0] |= {"defenses": ["fisher"], "attacks": ["noise"]}
+    project.write()
+    for log in STAGE_LOGS.values():
+        with project.start("certibayes", "run", "--cores", "1") as workflow:
+            wait_for((project.folder / "logs" / "tiny" / log).exists)
+            workflow.kill()
+            wait_for(lambda: not project.processes(), seconds=10)
+    code, output = project.call("certibayes", "run", "--cores", "1")
+    assert code == 0, output
+    assert "invariants of results/tiny" in output
+    statuses = dict(query(project, "select status, count(*) from runs group by status"))
+    assert statuses.pop("FINISHED") >= len(STAGE_LOGS)
+    assert set(statuses) <= {"KILLED"}
+    doubled = "select key from metrics group by run_uuid, key, step having count(*) > 1"
+    assert query(project, doubled) == []
+    assert not [path for path in project.results() if ".partial-" in path.name]
+    assert project.planned() == {}
+
+
 def test_a_workflow_is_killed_with_the_make_that_started_it(project):
     small(project)
     project.study["models"]["gaussian"]["training"] = {"epochs": 100_000, "batch_size": 32}

@@ -101,7 +101,7 @@ def base(finished, tmp_path, monkeypatch):
 def synchronize(base, tracking=None, close=None):
     path = base / "sync.yaml"
     path.write_text(yaml.safe_dump(STUDY | {"tracking": tracking or {}}))
-    return sync.main(argparse.Namespace(config=path, prepare=False, close=close))
+    return sync.main(argparse.Namespace(config=path, prepare=False, close=close, again=False))
 
 
 def registered(base):

@@ -3,8 +3,14 @@ import subprocess
 import sys
 
 import pytest
+from in_process import load_study
 
+from certibayes.commands.stage import parse_job
+from certibayes.config.jobs import report_job
+from certibayes.io import FileFormatError
 from certibayes.locking import StudyLock
+from certibayes.workflow.plan import Plan
+from conftest import STUDY
 
 
 def typo(study):
@@ -77,3 +83,15 @@ def test_what_the_snakefile_imports_needs_neither_torch_nor_mlflow():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert answer.stdout.strip() == "[]"
+
+
+def test_the_report_finds_its_job_in_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study, _ = load_study(tmp_path, STUDY)
+    plan = Plan(study)
+    (tmp_path / "job.json").write_text(plan.report_text())
+    job = parse_job("report", "@job.json", study.tracking.model_dump_json())
+    assert job == report_job(study)
+    (tmp_path / "job.json").write_text("{")
+    with pytest.raises(FileFormatError, match=r"job\.json: not a JSON file"):
+        parse_job("report", "@job.json", study.tracking.model_dump_json())

@@ -10,6 +10,7 @@ from tracked import STUDY, layout_of, runs, script, write_config
 from certibayes.address import Session, database_file, store_uri
 from certibayes.commands import doctor
 from certibayes.config.tracking import Tracking
+from certibayes.diagnosis.finding import Finding
 from certibayes.preparation import connect, prepare
 from certibayes.tracking import calls
 
@@ -81,11 +82,14 @@ def test_addresses_are_absolute(base):
 
 def test_doctor_finds_a_broken_database(base, monkeypatch, capsys):
     monkeypatch.setenv("CERTIBAYES_BASE", str(base))
+    monkeypatch.setattr(doctor, "slurm", lambda folder: Finding("slurm", "not here"))
     arguments = argparse.Namespace(config=write_config(base, {}))
     assert doctor.main(arguments) == 0
     printed = capsys.readouterr().out
-    for part in ("mlflow", "schema", "check ok", "file locks       work", "GB free"):
+    for part in ("mlflow", "schema", "check ok", "file locks       work", "MB free"):
         assert part in printed
     (base / "mlflow.db").write_bytes(b"garbage" * 100)
     assert doctor.main(arguments) == 1
-    assert "PROBLEM" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "PROBLEM  tracking" in printed
+    assert "-> move it away; `certibayes sync --again` fills a new one" in printed

@@ -87,5 +87,11 @@ def write_config(base, tracking):
 
 def synchronize(base, monkeypatch, tracking, **options):
     monkeypatch.setenv("CERTIBAYES_BASE", str(base))
-    values = {"config": write_config(base, tracking), "prepare": False, "close": None, **options}
+    values = {
+        "config": write_config(base, tracking),
+        "prepare": False,
+        "close": None,
+        "again": False,
+        **options,
+    }
     return sync.main(argparse.Namespace(**values))

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="study file")
+    parser.add_argument(
+        "--again", action="store_true", help="replay what was sent already too: the store was lost"
+    )
     moment = parser.add_mutually_exclusive_group()
     moment.add_argument(
         "--prepare", action="store_true", help="make database, experiment and parent run, no more"
@@ -43,7 +46,7 @@ def main(args: argparse.Namespace) -> int:
         return 0
     if args.prepare:
         return _prepare(study, layout)
-    return _replay(study, layout, args.close)
+    return _replay(study, layout, args.close, args.again)
 
 
 def _prepare(study: Study, layout: Layout) -> int:
@@ -55,7 +58,7 @@ def _prepare(study: Study, layout: Layout) -> int:
     return 0
 
 
-def _replay(study: Study, layout: Layout, status: str | None) -> int:
+def _replay(study: Study, layout: Layout, status: str | None, again: bool) -> int:
     insists = study.tracking.mode == "strict" or status is None
     try:
         session = Session.read(layout)
@@ -64,7 +67,7 @@ def _replay(study: Study, layout: Layout, status: str | None) -> int:
         store = connect(study.tracking, study.study, layout)
         if store is None:
             raise TrackingError("not reachable when the workflow started")
-        done = sync(store, layout)
+        done = sync(store, layout, again)
         ended = store.close(status) if status is not None else []
     except TrackingError as error:
         warn_unreachable(layout, error)

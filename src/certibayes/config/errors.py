@@ -9,6 +9,8 @@ from typing import Any, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from certibayes.explained import ExplainedError
+
 NAME = "a name of lower-case letters, digits and _ that starts with a letter"
 WORDS = {
     "tuple_type": "a list",
@@ -32,7 +34,7 @@ NUMBERS = {
 """What YAML reads as a number, for one that it read as text."""
 
 
-class ConfigError(ValueError):
+class ConfigError(ExplainedError, ValueError):
     """A study file that may not run; the message names key, value and what is allowed."""
 
 

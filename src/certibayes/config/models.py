@@ -42,6 +42,9 @@ class Training(PresetSpec):
         gradient_clip: largest norm of the gradient of all weights.
         patience: epochs without a better validation objective before training stops and the best
             weights are restored; None = never, the last weights are kept.
+        non_finite: what follows a loss or gradient that is not finite: "fail", no model and exit
+            code 1, or "restore", the weights of the best finished epoch by the validation
+            objective become the model, which says so, and exit code 0.
         checkpoint_seconds: time between two saved states.
     """
 
@@ -54,6 +57,7 @@ class Training(PresetSpec):
     plateau_epochs: PositiveInt = 5
     gradient_clip: Positive = 10.0
     patience: PositiveInt | None = None
+    non_finite: Literal["fail", "restore"] = "fail"
     checkpoint_seconds: Positive = 10.0
 
 
@@ -212,6 +216,11 @@ class Model(Spec):
             raise ValueError(
                 f"training.patience: got {training.patience}; allowed with inference.kind "
                 f"{spec.kind!r}: null, because it collects weights at the end"
+            )
+        if isinstance(spec, SWAGInference | HMCInference) and training.non_finite == "restore":
+            raise ValueError(
+                "training.non_finite: got 'restore'; allowed with inference.kind "
+                f"{spec.kind!r}: fail, because it collects weights at the end"
             )
         if isinstance(spec, HMCInference):
             kept = training.epochs - spec.warmup_of(training.epochs)

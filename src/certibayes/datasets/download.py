@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from certibayes.datasets.files import ChecksumError, PublishedFile
-from certibayes.io import atomic, remove_partial
+from certibayes.writing import atomic, remove_partial
 
 TIMEOUT_SECONDS = 30.0
 CHUNK = 1 << 20

@@ -6,12 +6,14 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from certibayes.explained import ExplainedError
 
-class ChecksumError(ValueError):
+
+class ChecksumError(ExplainedError, ValueError):
     """A file whose content is not the published one; the message names it and both checksums."""
 
 
-class MissingFileError(FileNotFoundError):
+class MissingFileError(ExplainedError, FileNotFoundError):
     """A file that no folder holds and no mirror gave; the message names what was tried."""
 
 

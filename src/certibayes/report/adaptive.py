@@ -11,8 +11,8 @@ import pandas as pd
 
 from certibayes.columns import MODEL_KEYS
 from certibayes.config.jobs import EvaluateJob
-from certibayes.io import atomic
 from certibayes.layout import Layout
+from certibayes.writing import atomic
 
 FILE = "adaptive.csv"
 

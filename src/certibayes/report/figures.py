@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from certibayes.io import atomic
 from certibayes.report.figures_coverage import coverage_figure, read_coverage
 from certibayes.report.figures_curves import curves_figure
 from certibayes.report.figures_model import model_figures, tradeoff_figures
@@ -25,6 +24,7 @@ from certibayes.report.posteriors import (
     read_posteriors,
 )
 from certibayes.report.summary import write
+from certibayes.writing import atomic
 
 
 def write_all(

@@ -10,12 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from certibayes.io import atomic
 from certibayes.report.accuracy_invariants import accuracy_findings
 from certibayes.report.divergence_invariants import divergence_findings
 from certibayes.report.finding import Finding
 from certibayes.report.items import Items
 from certibayes.report.summary import read_metrics
+from certibayes.writing import atomic
 
 
 @dataclass(frozen=True)

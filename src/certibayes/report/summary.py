@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from certibayes.columns import COLUMNS, MODEL_KEYS
-from certibayes.io import atomic
+from certibayes.writing import atomic
 
 STAGES = ("evaluate", "attack", "certify")
 

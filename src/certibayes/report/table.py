@@ -12,12 +12,12 @@ from typing import Any
 
 import pandas as pd
 
-from certibayes.io import atomic
 from certibayes.report.exact_table import exact_parts
 from certibayes.report.levels import levels
 from certibayes.report.rounding import bound_text
 from certibayes.report.seeds import over_seeds
 from certibayes.report.tightness import tightness_parts
+from certibayes.writing import atomic
 
 WIDTH = 120
 _GROUP = ["task", "budget", "norm", "unit", "clip", "mask"]

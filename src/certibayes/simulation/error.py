@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from certibayes.explained import ExplainedError
 
-class SimulationError(RuntimeError):
+
+class SimulationError(ExplainedError, RuntimeError):
     """Too many simulations failed; the message says how many, why, and at which theta.
 
     Attributes:

@@ -13,11 +13,12 @@ from torch import Tensor
 from certibayes.attempt import Attempt
 from certibayes.config.attacks import Attack
 from certibayes.config.jobs import AttackJob
-from certibayes.io import atomic, load_arrays, save_arrays
+from certibayes.io import load_arrays, save_arrays
 from certibayes.layout import Layout
 from certibayes.metrics.gain_ratio import gain_ratio
 from certibayes.seeding import derive_seed
 from certibayes.stages.attack_subject import Subject, undefended
+from certibayes.writing import atomic
 
 TABLE = "adaptive.csv"
 ARRAYS = "adaptive.npz"

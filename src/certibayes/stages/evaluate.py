@@ -13,7 +13,7 @@ import pandas as pd
 from certibayes.attempt import attempt
 from certibayes.config.attacks import Search
 from certibayes.config.jobs import EvaluateJob
-from certibayes.io import atomic, read_json, save_arrays
+from certibayes.io import read_json, save_arrays
 from certibayes.layout import Layout
 from certibayes.stages.attack_files import ATTACK_FILES, with_checks
 from certibayes.stages.building import build_task, load_model, simulator_files
@@ -21,6 +21,7 @@ from certibayes.stages.data import load_scale
 from certibayes.stages.evaluate_classifier import evaluate_classifier
 from certibayes.stages.evaluate_posterior import evaluate_posterior
 from certibayes.stages.findings import Findings
+from certibayes.writing import atomic
 
 
 def run(job: EvaluateJob, layout: Layout, code: str) -> None:

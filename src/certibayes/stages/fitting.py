@@ -33,7 +33,7 @@ from certibayes.stages.data import shard_files
 from certibayes.stages.member_progress import MemberProgress, TrainedMember
 from certibayes.stages.theta_record import theta_record
 from certibayes.stages.training_rows import load_rows
-from certibayes.training import Report, fit
+from certibayes.training import FitResult, Report, fit
 
 log = logging.getLogger(__name__)
 SECONDS_BETWEEN_LINES = 10.0
@@ -76,11 +76,23 @@ def fit_job(stage: str, job: ModelJob, layout: Layout, code: str, base: Path | N
                 interruption=run.interruption,
                 report=_reporter(run, _suffix(job, member)),
             )
+            _state_stop(run, result, _suffix(job, member))
             progress.add(TrainedMember(_weights(job, inference.cpu(), member), result))
         manifest = _manifest(job, progress.trained, base) | {"device": device.type}
         manifest |= theta_record(task)
         save_weights(folder, _named(job, progress.trained), manifest)
         run.finished(_summary(job, progress.trained))
+
+
+def _state_stop(run: Attempt, result: FitResult, suffix: str) -> None:
+    """Say that training did not come to its own end, in the log and in the run."""
+    if result.stopped is None:
+        return
+    log.warning(
+        "%s; weights of epoch %d, the best of %d, restored",
+        *(result.stopped, result.best_epoch, result.epochs),
+    )
+    run.params({f"training_stopped{suffix}": result.stopped})
 
 
 def _seeds(job: ModelJob) -> tuple[object, ...]:
@@ -164,6 +176,7 @@ def _summary(job: ModelJob, trained: list[TrainedMember]) -> dict[str, float]:
         suffix = _suffix(job, number)
         summary[f"train/best_epoch{suffix}"] = member.result.best_epoch
         summary[f"train/validation_nll{suffix}"] = member.result.validation_nll
+        summary[f"train/stopped{suffix}"] = float(member.result.stopped is not None)
     return summary
 
 

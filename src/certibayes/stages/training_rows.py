@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from certibayes.config.jobs import ModelJob
+from certibayes.io import load_array
 from certibayes.layout import Layout
 from certibayes.mapped_rows import MappedRows
 from certibayes.rows import Pairs
@@ -24,7 +25,7 @@ def load_rows(layout: Layout, job: ModelJob) -> tuple[Pairs, Pairs]:
     files = [(target, x) for target, x, _ in map(shard_files, folders)]
     parts: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for shard, folder in enumerate(folders):
-        valid = np.load(shard_files(folder)[2])[: job.budget - shard * size]
+        valid = load_array(shard_files(folder)[2])[: job.budget - shard * size]
         rows = shard * size + np.flatnonzero(valid)
         held_out = is_validation(rows, job.model_spec.validation_fraction)
         parts[0].append(rows[~held_out])

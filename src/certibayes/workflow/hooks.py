@@ -11,29 +11,40 @@ from snakemake.exceptions import WorkflowError
 
 from certibayes.locking import HOLDER_VARIABLE, StudyLock, StudyLockedError
 from certibayes.workflow.plan import DEVICE_VARIABLE, Plan
+from certibayes.writing import WriteError, atomic
 
 ECHO = "study.json"
 
 
 def begin(plan: Plan, study_file: Path) -> None:
-    """Take the study's lock, write the resolved study and prepare tracking.
+    """Take the study's lock, write the resolved study and the report's job, prepare tracking.
 
     The lock is taken here only if the parent process, `certibayes run`, does not hold it; it is
     held until this process ends.
 
     Raises:
-        WorkflowError: if another workflow runs this study, or tracking is strict and unreachable.
+        WorkflowError: if another workflow runs this study, its folder cannot be written, or
+            tracking is strict and unreachable.
     """
     folder = Path(plan.root)
     if os.environ.get(HOLDER_VARIABLE) != str(os.getppid()):
         try:
             StudyLock(folder).acquire()
-        except StudyLockedError as error:
+        except (StudyLockedError, WriteError) as error:
             raise WorkflowError(str(error)) from None
     _require_device()
-    (folder / ECHO).write_text(plan.study.model_dump_json(indent=2) + "\n")
+    _write(folder / ECHO, plan.study.model_dump_json(indent=2) + "\n")
+    _write(Path(plan.report_file), plan.report_text())
     if _sync(plan, study_file, "--prepare") != 0:
         raise WorkflowError("tracking could not be prepared; nothing was run")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        with atomic(path) as temporary:
+            temporary.write_text(text)
+    except WriteError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def _require_device() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -63,6 +64,19 @@ class Plan:
     def code(self, rule: str) -> Callable[[Any], str]:
         """Return the function of the wildcards that gives a rule's `code` param, the digest."""
         return partial(self._code, rule)
+
+    @property
+    def report_file(self) -> str:
+        """Where the report's job stands: a command line is too short for all models of a study."""
+        return f"{self.layout.state}/report.json"
+
+    def report_text(self) -> str:
+        """Return the report's job, JSON."""
+        return self._slice("report", None)
+
+    def report_digest(self) -> str:
+        """Return what changes exactly when the report's job does, 64 hexadecimal digits."""
+        return hashlib.sha256(self.report_text().encode()).hexdigest()
 
     def job(self, rule: str, wildcards: Any) -> Job | ReportJob:
         """Return the job of a rule.

@@ -1,0 +1,1 @@
+"""What a study will find on this machine: one small function per check."""
