@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("stage", "one model with its attacks and certificates"),
     "report": ("report", "tables and figures of a study, or --check of its invariants"),
     "list": ("list", "the size of a study before it is started"),
+    "audit": ("audit", "attack and certify a posterior trained elsewhere"),
     "sync": ("sync", "send journals to the tracking store"),
     "trace": ("trace", "from a result file to its run, inputs and code"),
     "doctor": ("doctor", "what a study will find on this machine"),

@@ -5,6 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+FOREIGN = ("sbi_flow", "sbi_mixture")
+"""Estimators around networks trained elsewhere, which are audited: no study names them."""
+
 REGISTRY: dict[str, dict[str, str]] = {
     "task": {
         "gaussian_linear": "certibayes.tasks.gaussian_linear:GaussianLinear",
@@ -37,6 +40,8 @@ REGISTRY: dict[str, dict[str, str]] = {
         "maf": "certibayes.estimators.maf:MAFEstimator",
         "nsf": "certibayes.estimators.nsf:NSFEstimator",
         "ensemble": "certibayes.estimators.ensemble:EnsembleEstimator",
+        "sbi_flow": "certibayes.estimators.sbi_flow:SbiFlow",
+        "sbi_mixture": "certibayes.estimators.sbi_mixture:SbiMixture",
     },
     "embedding": {
         "mlp": "certibayes.networks.mlp_embedding:MLPEmbedding",
@@ -48,6 +53,8 @@ REGISTRY: dict[str, dict[str, str]] = {
         "maf": "certibayes.estimators.maf_bounds:log_density_bounds",
         "nsf": "certibayes.estimators.nsf_bounds:log_density_bounds",
         "ensemble": "certibayes.estimators.ensemble_bounds:log_density_bounds",
+        "sbi_flow": "certibayes.estimators.foreign_bounds:log_density_bounds",
+        "sbi_mixture": "certibayes.estimators.foreign_bounds:log_density_bounds",
     },
     "forward_kl_bounds": {
         "gaussian": "certibayes.estimators.gaussian_bounds:forward_kl_upper",
@@ -65,6 +72,8 @@ REGISTRY: dict[str, dict[str, str]] = {
         "maf": "certibayes.estimators.maf_graph:log_density_graph",
         "nsf": "certibayes.estimators.nsf_graph:log_density_graph",
         "ensemble": "certibayes.estimators.ensemble_graph:log_density_graph",
+        "sbi_flow": "certibayes.estimators.sbi_flow_graph:log_density_graph",
+        "sbi_mixture": "certibayes.estimators.sbi_mixture_graph:log_density_graph",
     },
     "shift_bounds": {
         "interval": "certibayes.certificates.per_draw:per_draw_bounds",

@@ -11,13 +11,19 @@ from certibayes.config.models import AnyEstimator
 SPECS = {cls.model_fields["kind"].default: cls for cls in get_args(get_args(AnyEstimator)[0])}
 REAL = constraints.independent(constraints.real, 1)
 POSITIVE = constraints.independent(constraints.positive, 1)
+
+
+def _trained_here(kind):
+    return [name for name in registry.names(kind) if name not in registry.FOREIGN]
+
+
 VARIANTS = ("gaussian-diagonal", "mixture-full")
 """Kinds with a covariance that is not their default."""
 ENSEMBLES = ("ensemble-mixture", "ensemble-maf", "ensemble-nsf")
 """Ensembles of what is not their default, Gaussians."""
-KINDS = (*registry.names("estimator"), *VARIANTS)
-BOUNDED = (*registry.names("estimator_bounds"), *VARIANTS)
-GRAPHS = (*registry.names("log_density_graph"), *VARIANTS)
+KINDS = (*_trained_here("estimator"), *VARIANTS)
+BOUNDED = (*_trained_here("estimator_bounds"), *VARIANTS)
+GRAPHS = (*_trained_here("log_density_graph"), *VARIANTS)
 
 
 def estimator_of(kind, theta_dim=3, x_dim=4, support=REAL, seed=0, gain=1.0, **fields):

@@ -102,7 +102,7 @@ def _misfits(study: Study, key: str, experiment: Experiment) -> list[str]:
 def _unbounded(study: Study, key: str, experiment: Experiment) -> Iterator[str]:
     """Yield what needs bounds of the log density that the estimator does not have."""
     estimator = study.models[experiment.model].estimator
-    bounded = [name for name in registry.names("estimator_bounds") if name != "ensemble"]
+    bounded = sorted(set(registry.names("estimator_bounds")) - {"ensemble", *registry.FOREIGN})
     if estimator is None or estimator.kind in bounded:
         return
     needing = {

@@ -78,7 +78,7 @@ def _unbounded(
                 f"which has no posterior over theta; allowed bounds: {', '.join(OF_LABELS)}"
             )
         return
-    bounded = [name for name in registry.names("log_density_graph") if name != "ensemble"]
+    bounded = sorted(set(registry.names("log_density_graph")) - {"ensemble", *registry.FOREIGN})
     if spec.bounds in LINEAR and estimator.kind not in bounded:
         yield (
             f"{place} with bounds: {spec.bounds} and the {estimator.kind!r} estimator of "

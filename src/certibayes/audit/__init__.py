@@ -1,0 +1,1 @@
+"""Audit of a posterior that was trained elsewhere: attacked, certified, written down."""
