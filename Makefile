@@ -1,7 +1,8 @@
-# make run [CONFIG=studies/x.yaml] [CORES=n] [PART="task=sir seed=0,1"]    make test    make ui    make report    make plan
+# make run [CONFIG=studies/x.yaml] [CORES=n] [PART="task=sir seed=0,1"] [PROFILE=profiles/slurm]    make test    make ui    make report    make plan
 CONFIG ?= config.yaml
-CORES ?= all
+CORES ?=
 PART ?=
+PROFILE ?=
 PY ?= python3
 TORCH := torch==2.13.0
 TORCH_ARGS ?=
@@ -11,10 +12,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/stamp
 STUDY = $$($(BIN)/python -c "from certibayes.config import load; print(load('$(CONFIG)').study)")
 
-.PHONY: run test slow lint ui report plan unlock env
+.PHONY: run test slow test-slurm lint ui report plan unlock env
 
 run: $(STAMP)
-	@exec $(BIN)/certibayes run --die-with-parent --config $(CONFIG) --cores $(CORES) $(PART:%=--part %)
+	@exec $(BIN)/certibayes run --die-with-parent --config $(CONFIG) \
+		$(CORES:%=--cores %) $(PROFILE:%=--profile %) $(PART:%=--part %)
 
 plan: $(STAMP)
 	$(BIN)/snakemake --dry-run --cores 1 --configfile $(CONFIG)
@@ -31,6 +33,9 @@ test: $(STAMP)
 
 slow: $(STAMP)
 	$(BIN)/pytest -n auto -m slow
+
+test-slurm: $(STAMP)
+	@exec tests/with_slurm.sh $(BIN)/pytest -m slurm -n 3 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

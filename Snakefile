@@ -47,7 +47,7 @@ include: "rules/report.smk"
 
 
 onstart:
-    begin(PLAN, STUDY_FILE)
+    begin(PLAN, STUDY_FILE, local=workflow.local_exec)
 
 
 onsuccess:

@@ -1,4 +1,4 @@
-"""Start `mlflow models serve` and end it."""
+"""Start `mlflow models serve` or `mlflow server` and end it."""
 
 import os
 import signal
@@ -27,8 +27,8 @@ def environment(base):
 
 
 @contextmanager
-def running(command, port, base):
-    """Run a shell command that serves on a port for the length of the block."""
+def running(command, port, base, path="ping"):
+    """Run a shell command that serves on a port, asked at a path, for the length of the block."""
     log = base / f"serve{port}.log"
     with log.open("w") as output:
         server = subprocess.Popen(
@@ -41,17 +41,17 @@ def running(command, port, base):
             start_new_session=True,
         )
     try:
-        _wait(server, port, log)
+        _wait(server, f"http://127.0.0.1:{port}/{path}", log)
         yield
     finally:
         _end(server)
 
 
-def _wait(server, port, log):
+def _wait(server, address, log):
     until = time.monotonic() + SECONDS
     while True:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5) as answer:
+            with urllib.request.urlopen(address, timeout=5) as answer:
                 assert answer.status == 200
                 return
         except OSError:

@@ -19,7 +19,12 @@ from certibayes.process import killed_with_parent
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="study file")
-    parser.add_argument("--cores", default="all", help="cores of all jobs together (default: all)")
+    parser.add_argument(
+        "--cores", help="cores of all jobs together (default: all, or what the profile says)"
+    )
+    parser.add_argument(
+        "--profile", type=Path, help="folder of a workflow profile, e.g. profiles/slurm"
+    )
     declare_part(parser)
     parser.add_argument(
         "--die-with-parent", action="store_true", help="be killed when the caller is, e.g. make"
@@ -33,15 +38,19 @@ def main(args: argparse.Namespace) -> int:
     Snakemake runs without its own lock: the study's lock, which the kernel frees, replaces it, and
     one Snakemake that ends removes the lock files of every other in the same folder.
 
+    Under a profile SIGTERM and SIGINT reach Snakemake as SIGINT, upon which it cancels what it has
+    submitted; on its own it would wait for the end of jobs in the queue.
+
     Returns:
         Snakemake's exit code if it is not 0, else 1 for a broken invariant, else 0.
 
     Raises:
-        ConfigError: if the study may not run.
+        ConfigError: if the study may not run, or there is no such profile.
         StudyLockedError: if another workflow runs this study.
     """
     if args.die_with_parent:
         killed_with_parent()
+    options, stop = job_options(args.profile, args.cores)
     study = load(args.config)
     folder = Path("results") / part_of(study, args.part).study
     os.environ[PART_VARIABLE] = " ".join(args.part)
@@ -49,14 +58,29 @@ def main(args: argparse.Namespace) -> int:
     snakemake += ["--configfile", str(args.config)]
     with StudyLock(folder):
         clear_snakemake_locks(Path.cwd(), folder)
-        work = ["--cores", str(args.cores), "--nolock", *args.snakemake]
-        code = supervise([*snakemake, *work])
+        code = supervise([*snakemake, *options, "--nolock", *args.snakemake], stop)
         if code == 0:
             code = supervise([*snakemake, "--nolock", "--report", str(folder / "report.html")])
     if code != 0:
         return code
     print_summary(folder, study)
     return check(folder)
+
+
+def job_options(profile: Path | None, cores: str | None) -> tuple[list[str], signal.Signals]:
+    """Return Snakemake's options that decide where jobs run, and the signal that ends it.
+
+    Raises:
+        ConfigError: if there is no such profile.
+    """
+    if profile is None:
+        return ["--cores", cores or "all"], signal.SIGTERM
+    if not (profile / "config.yaml").is_file():
+        raise ConfigError(
+            f"--profile: got {profile}; allowed: a folder with a config.yaml for Snakemake"
+        )
+    stated = [] if cores is None else ["--cores", cores]
+    return ["--workflow-profile", str(profile), *stated], signal.SIGINT
 
 
 def snakefile() -> Path:
@@ -74,11 +98,15 @@ def snakefile() -> Path:
     )
 
 
-def supervise(command: list[str]) -> int:
+def supervise(command: list[str], ending: signal.Signals = signal.SIGTERM) -> int:
     """Run a command that dies with this process; SIGINT and SIGTERM end its whole group.
 
-    Both reach the group as SIGTERM: running jobs leave a checkpoint and stop, and Snakemake, which
-    on its own would wait for them, ends with them.
+    Both reach the group as one signal. With SIGTERM running jobs leave a checkpoint and stop, and
+    Snakemake, which on its own would wait for them, ends with them. A second signal kills.
+
+    Args:
+        command: the command.
+        ending: what the group gets.
     """
     child = subprocess.Popen(
         command,
@@ -88,8 +116,10 @@ def supervise(command: list[str]) -> int:
         env=os.environ | {HOLDER_VARIABLE: str(os.getpid())},
     )
 
+    signals = [signal.SIGKILL, ending]
+
     def stop(number: int, frame: object) -> None:
-        os.killpg(child.pid, signal.SIGTERM)
+        os.killpg(child.pid, signals.pop() if len(signals) > 1 else signals[0])
 
     previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -16,11 +16,16 @@ from certibayes.writing import WriteError, atomic
 ECHO = "study.json"
 
 
-def begin(plan: Plan, study_file: Path) -> None:
+def begin(plan: Plan, study_file: Path, local: bool = True) -> None:
     """Take the study's lock, write the resolved study and the report's job, prepare tracking.
 
     The lock is taken here only if the parent process, `certibayes run`, does not hold it; it is
     held until this process ends.
+
+    Args:
+        plan: the study.
+        study_file: its file.
+        local: whether jobs run on this machine; elsewhere they look for their GPU themselves.
 
     Raises:
         WorkflowError: if another workflow runs this study, its folder cannot be written, or
@@ -32,7 +37,8 @@ def begin(plan: Plan, study_file: Path) -> None:
             StudyLock(folder).acquire()
         except (StudyLockedError, WriteError) as error:
             raise WorkflowError(str(error)) from None
-    _require_device()
+    if local:
+        _require_device()
     _write(folder / ECHO, plan.study.model_dump_json(indent=2) + "\n")
     _write(Path(plan.report_file), plan.report_text())
     if _sync(plan, study_file, "--prepare") != 0:
