@@ -41,9 +41,7 @@ ENVIRONMENT = {  # no retries: a slow server would do everything twice
 
 @cache
 def _client(uri: str) -> Any:
-    """Return the client of a store; settings of the environment go before ours."""
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    """Return the client of a store, whose database is opened here."""
     from mlflow.tracking import MlflowClient
 
     logging.getLogger("alembic").setLevel(logging.ERROR)
@@ -54,14 +52,15 @@ def _client(uri: str) -> Any:
 def calls(uri: str) -> Iterator[Any]:
     """Yield a store's client; failures of MLflow, database or network are TrackingErrors."""
     require_reachable(uri)
-    client = _client(uri)
     with _failures(without_password(uri)):
-        yield client
+        yield _client(uri)
 
 
 @contextmanager
 def _failures(about: str) -> Iterator[None]:
-    """Turn what MLflow raises into TrackingErrors of one line."""
+    """Turn what MLflow raises into TrackingErrors; settings of the environment go before ours."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 

@@ -230,8 +230,12 @@ def test_in_strict_mode_a_refusal_is_one_line(base, small_finished):
 
 
 def test_a_store_that_was_lost_is_filled_again(base, monkeypatch, template):
-    one_attempt(base)
-    assert synchronize(base, monkeypatch, {}) == 0
+    def run():
+        one_attempt(base)
+        return synchronize(base, monkeypatch, {})
+
+    code, output = in_child(run)
+    assert code == 0, output
     assert list(layout_of(base).state.glob("*/*.sent.json"))
     (base / "mlflow.db").unlink()
     shutil.copy(template, base / "mlflow.db")
