@@ -13,7 +13,8 @@ REAL = constraints.independent(constraints.real, 1)
 POSITIVE = constraints.independent(constraints.positive, 1)
 
 
-def _trained_here(kind):
+def trained_here(kind):
+    """Registered names of a kind without those that only foreign estimators have."""
     return [name for name in registry.names(kind) if name not in registry.FOREIGN]
 
 
@@ -21,9 +22,9 @@ VARIANTS = ("gaussian-diagonal", "mixture-full")
 """Kinds with a covariance that is not their default."""
 ENSEMBLES = ("ensemble-mixture", "ensemble-maf", "ensemble-nsf")
 """Ensembles of what is not their default, Gaussians."""
-KINDS = (*_trained_here("estimator"), *VARIANTS)
-BOUNDED = (*_trained_here("estimator_bounds"), *VARIANTS)
-GRAPHS = (*_trained_here("log_density_graph"), *VARIANTS)
+KINDS = (*trained_here("estimator"), *VARIANTS)
+BOUNDED = (*trained_here("estimator_bounds"), *VARIANTS)
+GRAPHS = (*trained_here("log_density_graph"), *VARIANTS)
 
 
 def estimator_of(kind, theta_dim=3, x_dim=4, support=REAL, seed=0, gain=1.0, **fields):

@@ -7,6 +7,7 @@ from itertools import pairwise, product
 import pytest
 import torch
 from analytic_models import GaussianModel, SoftmaxLinear
+from estimator_zoo import trained_here
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.distributions import constraints
@@ -49,7 +50,7 @@ def predictive() -> nn.Module:
 POSTERIORS = {
     "monte_carlo": lambda: GaussianModel(closed_form=False),
     "closed_form": lambda: GaussianModel(closed_form=True),
-    **{kind: lambda kind=kind: estimator(kind) for kind in names("estimator")},
+    **{kind: lambda kind=kind: estimator(kind) for kind in trained_here("estimator")},
 }
 CLASSIFIERS = {"softmax": SoftmaxLinear, "predictive": predictive}
 MODELS = {**POSTERIORS, **CLASSIFIERS}
@@ -62,7 +63,7 @@ ANALYTIC = [
     if (FORM_OF_OBJECTIVE[objective] == "classification") == (model in CLASSIFIERS)
     and (objective in KLS or model != "closed_form")
 ]
-LEARNED = [*product(KLS, names("estimator")), ("expected_loss", "predictive")]
+LEARNED = [*product(KLS, trained_here("estimator")), ("expected_loss", "predictive")]
 CASES = ANALYTIC + LEARNED
 FEW = [
     ("forward_kl", "closed_form"),

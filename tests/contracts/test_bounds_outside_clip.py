@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from estimator_zoo import REAL, estimator_of
+from estimator_zoo import REAL, estimator_of, trained_here
 
 from certibayes import registry
 from certibayes.bounds import (
@@ -79,7 +79,7 @@ def test_images_are_judged_by_all_their_features(norm):
 
 
 @NORMS
-@pytest.mark.parametrize("kind", registry.names("estimator_bounds"))
+@pytest.mark.parametrize("kind", trained_here("estimator_bounds"))
 def test_bounds_of_estimators_refuse_it(kind, norm):
     model, x, ball = estimator_of(kind, **SIZES.get(kind, {})), outside(), ball_of(norm)
     theta = model(x).draw(2, generator("theta"))

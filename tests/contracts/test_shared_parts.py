@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from estimator_zoo import estimator_of
+from estimator_zoo import estimator_of, trained_here
 
 from certibayes import registry
 from certibayes.bounds import graph_rules
@@ -82,7 +82,7 @@ def certify(kind, draws, bounds):
     "kind",
     [
         pytest.param(kind, marks=[pytest.mark.slow] * (kind == "nsf"))
-        for kind in registry.names("log_density_graph")
+        for kind in trained_here("log_density_graph")
     ],
 )
 def test_parts_are_bounded_once_for_all_draws_of_all_blocks(kind, counted, monkeypatch):
