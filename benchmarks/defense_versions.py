@@ -67,6 +67,14 @@ VERSIONS = {
         "fisher, score, reparametrized, every 4",
         "fisher",
     ),
+    "fisher_score_every2": Version(
+        Fisher(unit="raw", beta=BETA, every=2), "fisher, score, every 2", "fisher"
+    ),
+    "fisher_reparametrized_every3": Version(
+        Fisher(unit="raw", beta=BETA, every=3, draw_gradient="reparametrized"),
+        "fisher, score, reparametrized, every 3",
+        "fisher",
+    ),
     "fisher_score_share": Version(
         Fisher(unit="raw", beta=BETA, share=0.25), "fisher, score, share 0.25", "fisher"
     ),
@@ -92,6 +100,11 @@ VERSIONS = {
     "trades_forward_7": Version(
         Trades(perturbation=HALF, beta=TRADES_BETA, steps=7, step_size=0.3),
         "trades, beta 10, forward, 7 steps of 0.3",
+        "trades",
+    ),
+    "trades_forward_10": Version(
+        Trades(perturbation=HALF, beta=TRADES_BETA, steps=10, step_size=0.3),
+        "trades, beta 10, forward, 10 steps of 0.3",
         "trades",
     ),
     "noise": Version(NoiseAugmentation(perturbation=BALL), "noise"),
