@@ -153,17 +153,24 @@ def _main(task: str) -> dict[str, str]:
     }
 
 
-def trade_off(results: Results, published: dict[str, Any]) -> str:
-    """Return mean KL at epsilon 2 against test NLL for every weight of the penalty."""
+def trade_off(results: Results, published: dict[str, Any], weights: dict[str, float]) -> str:
+    """Return mean KL at epsilon 2 against test NLL for every weight of the penalty.
+
+    Args:
+        results: of the study.
+        published: its published values.
+        weights: of the penalty, by the name of the defense.
+    """
     rows = []
     for task in TASKS:
         where = {"task": task, "budget": LARGE, "model": flow(task)}
         found = []
-        for name in _swept(results, "fisher_beta_", where):
+        run = results.select(**where)["defense"].unique()
+        for name in sorted(set(run) & set(weights), key=lambda one: weights[one]):
             mean = results.attacked("reverse_kl_mean", 2.0, defense=name, **where)
             nll = results.clean("nll", defense=name, **where)
             found.append(
-                [task, "here", number(_strength(name)), spread(mean), spread(nll), str(len(nll))]
+                [task, name, number(weights[name]), spread(mean), spread(nll), str(len(nll))]
             )
         if found:
             rows += [
@@ -173,8 +180,12 @@ def trade_off(results: Results, published: dict[str, Any]) -> str:
             rows += found
     if not rows:
         return ""
-    header = ("task", "", "weight", "mean KL at epsilon 2", "test NLL", "seeds")
-    text = "Published values are single models of a search over the weight of the penalty."
+    header = ("task", "defense", "weight", "mean KL at epsilon 2", "test NLL", "seeds")
+    text = (
+        "Published values are single models of a search over the weight of the penalty. "
+        "`fisher_beta` penalizes the trace of the information, as published, `fisher_top` its "
+        "largest eigenvalue, which is what an l2 adversary meets."
+    )
     return f"## Robustness against likelihood\n\n{text}\n\n{markdown(header, rows)}"
 
 
