@@ -22,7 +22,7 @@ plan: $(STAMP)
 	$(BIN)/snakemake --dry-run --cores 1 --configfile $(CONFIG)
 
 report: $(STAMP)
-	$(BIN)/snakemake --nolock --configfile $(CONFIG) --report results/$(STUDY)/report.html
+	$(BIN)/snakemake --nolock --configfile $(CONFIG) --report results/$(STUDY)/workflow.html
 	$(BIN)/certibayes report --check --config $(CONFIG)
 
 ui: $(STAMP)

@@ -46,7 +46,7 @@ def main() -> None:
         "The package carries ten observations per task, each with 10,000 samples of its posterior. "
         "Install it without its requirements, which clash with those of certibayes and are not "
         "needed: its files are read, its code is never imported.\n\n"
-        "```\npip install --no-deps sbibm==1.1.0\n```\n\n"
+        "```sh\npip install --no-deps sbibm==1.1.0\n```\n\n"
         "Or let `CERTIBAYES_SBIBM` name the folder `sbibm` of an unpacked wheel. Every evaluation "
         "of one of these tasks then states `reference_c2st` in summary.csv and in MLflow; the "
         "values of the single observations are in items.npz (`evaluate/reference/c2st`). Without "

@@ -34,6 +34,7 @@ rule report:
             category="Summary",
         ),
         models=f"{PLAN.root}/models.json",
+        page=f"{PLAN.root}/report.html",
         run=f"{PLAN.root}/run.json",
         figures=report(
             directory(f"{PLAN.root}/report"),

@@ -16,6 +16,8 @@ from certibayes.layout import Layout
 
 BASE_VARIABLE = "CERTIBAYES_BASE"
 SQLITE = "sqlite:///"
+LOCAL_UI = "http://127.0.0.1:5000"
+"""Where `make ui` shows a local database."""
 TIMEOUT_SECONDS = 3
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
@@ -104,3 +106,13 @@ class Session:
 
 def _path(layout: Layout) -> Path:
     return layout.state / "tracking.json"
+
+
+def run_page(session: Session, run_id: str) -> str:
+    """Return the address of a run's page: of the server, else of `make ui` on this machine."""
+    parts = urlsplit(session.uri)
+    place = LOCAL_UI
+    if parts.scheme in ("http", "https"):
+        port = "" if parts.port is None else f":{parts.port}"
+        place = f"{parts.scheme}://{parts.hostname}{port}{parts.path.rstrip('/')}"
+    return f"{place}/#/experiments/{session.experiment_id}/runs/{run_id}"

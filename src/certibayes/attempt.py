@@ -24,7 +24,7 @@ from certibayes.io import MANIFEST, WEIGHTS, sha256_of, write_json
 from certibayes.journal import KEY_LENGTH, SUFFIX, Journal, now, read
 from certibayes.layout import Layout
 from certibayes.process import Interrupted, Interruption, identity
-from certibayes.provenance import git_tags, names_of, parameters_of, version_tags
+from certibayes.provenance import config_tags, git_tags, names_of, parameters_of, version_tags
 from certibayes.reporting import SEND_SECONDS, Reporter, end_killed
 from certibayes.resumption import CHECKPOINT, JournaledCheckpoint
 from certibayes.writing import WriteError, remove_partial, writing
@@ -162,7 +162,7 @@ class Attempt:
 
     def _header(self, identifier: str) -> dict[str, Any]:
         names = names_of(self.job)
-        self.provenance = git_tags(self.base)
+        self.provenance = git_tags(self.base) | config_tags(self.layout)
         tags = {
             "attempt_id": identifier,
             "job_key": self.key,

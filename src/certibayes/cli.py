@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "trace": ("trace", "from a result file to its run, inputs and code"),
     "doctor": ("doctor", "what a study will find on this machine"),
     "unlock": ("unlock", "clear what a killed workflow left locked"),
-    "schema": ("schema", "write the JSON schema of a study file"),
+    "schema": ("schema", "write the JSON schema of a study file, or its reference (.md)"),
     "envs": ("envs", "check or write the lock and envs/"),
 }
 """Subcommands: module in `commands` (with `add_arguments` and `main`) and one line of help."""

@@ -68,6 +68,16 @@ class Layout:
         return self.root / "report"
 
     @property
+    def study_file(self) -> Path:
+        """The resolved study, written whenever the workflow starts; no rule reads it."""
+        return self.root / "study.json"
+
+    @property
+    def page(self) -> Path:
+        """The study on one self-contained page, for whoever has nothing else of it."""
+        return self.root / "report.html"
+
+    @property
     def models(self) -> Path:
         """List of the final models, their certificates and the best of every task."""
         return self.root / "models.json"

@@ -11,6 +11,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from certibayes import __version__
+from certibayes.io import sha256_of
+from certibayes.layout import Layout
 
 NAMES = ("task", "budget", "model", "defense", "seed", "attack", "certificate", "shard")
 NOT_A_PARAMETER = {"study", "tracking"}
@@ -23,6 +25,12 @@ def git_tags(folder: Path) -> dict[str, str]:
         return {}
     changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
     return {"git_commit": commit, "git_dirty": str(bool(changes)).lower()}
+
+
+def config_tags(layout: Layout) -> dict[str, str]:
+    """Return config_digest, the sha256 of the study's resolved file; empty outside a workflow."""
+    path = layout.study_file
+    return {"config_digest": sha256_of(path)} if path.is_file() else {}
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -83,6 +83,7 @@ REGISTRY: dict[str, dict[str, str]] = {
     },
     "network": {
         "mlp": "certibayes.networks.mlp:MLP",
+        "cnn": "certibayes.networks.cnn:CNN",
     },
     "inference": {
         "map": "certibayes.bnn.map:MAP",
@@ -111,6 +112,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "toward_posterior": "certibayes.attacks.toward_posterior:TowardPosterior",
         "toward_theta": "certibayes.attacks.toward_theta:TowardTheta",
         "expected_loss": "certibayes.attacks.expected_loss:ExpectedLoss",
+        "margin": "certibayes.attacks.margin:Margin",
     },
     "defense": {
         "none": "certibayes.defenses.none:NoDefense",
@@ -124,12 +126,14 @@ REGISTRY: dict[str, dict[str, str]] = {
     "worst_case": {
         "interval": "certibayes.defenses.worst_case_interval:worst_case",
         "crown_ibp": "certibayes.defenses.worst_case_crown_ibp:worst_case",
+        "attack": "certibayes.defenses.worst_case_attack:worst_case",
         "mixed": "certibayes.defenses.worst_case_mixed:worst_case",
         "shared_adversary": "certibayes.defenses.worst_case_shared_adversary:worst_case",
     },
     "certificate": {
         "posterior_shift": "certibayes.certificates.posterior_shift:PosteriorShift",
         "decision": "certibayes.certificates.decision:Decision",
+        "posterior_decision": "certibayes.certificates.posterior_decision:PosteriorDecision",
         "log_density": "certibayes.certificates.log_density:LogDensity",
         "coverage": "certibayes.certificates.coverage:Coverage",
     },

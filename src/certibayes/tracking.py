@@ -27,6 +27,7 @@ LONGEST_TAG = 5000
 LONGEST_DIGEST = 36
 PARAM_TYPES = {int: "long", bool: "boolean"}
 PARENT = "mlflow.parentRunId"
+CONTEXT = "mlflow.data.context"
 REQUEST_TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 ENVIRONMENT = {  # no retries: a slow server would do everything twice
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
@@ -107,15 +108,16 @@ class Store:
                 tags={**_short(header["tags"]), PARENT: self.session.parent_id},
                 run_name=header["run_name"],
             )
-            self._inputs(client, run.info.run_id, header["inputs"])
+            self._inputs(client, run.info.run_id, header["inputs"], header["tags"]["stage"])
             return str(run.info.run_id)
 
-    def _inputs(self, client: Any, run_id: str, inputs: Mapping[str, str]) -> None:
-        from mlflow.entities import Dataset, DatasetInput
+    def _inputs(self, client: Any, run_id: str, inputs: Mapping[str, str], stage: str) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
 
+        context = [InputTag(CONTEXT, stage)]
         datasets = [
             DatasetInput(
-                Dataset(name, digest[:LONGEST_DIGEST], "local", json.dumps({"path": name}))
+                Dataset(name, digest[:LONGEST_DIGEST], "local", json.dumps({"path": name})), context
             )
             for name, digest in inputs.items()
         ]

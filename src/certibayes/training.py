@@ -75,7 +75,7 @@ def fit(
         checkpoint: asked for a state at the start; saved every `spec.checkpoint_seconds`.
         interruption: looked at after every step, and at every block of a step over all pairs.
         report: called at the end of every epoch with the step and
-            train/loss, validation/nll (and validation/objective), train/learning_rate where steps
+            train/loss, train/nll (and train/objective), train/learning_rate where steps
             have one, and the inference's diagnostics, train/<name>.
 
     Raises:

@@ -14,8 +14,15 @@ from torch import Tensor, nn
 
 from certibayes.bnn.base import Batch, Step, WeightInference
 from certibayes.bnn.drawn_labels import drawn_labels
+from certibayes.bnn.estimated_statistics import (
+    ACTIVATIONS,
+    estimate_statistics,
+    estimated,
+    normalizations,
+)
 from certibayes.clipping import clip_norm
 from certibayes.config.models import Training
+from certibayes.config.networks import STATISTICS_SETTLED
 from certibayes.defenses.base import Defense
 from certibayes.process import Interrupted
 from certibayes.rows import Pairs, blocks, pairs_on
@@ -90,6 +97,7 @@ class Loop:
         self.validation = pairs_on(validation, device)
         self.optimizer = torch.optim.Adam(self.parameters, lr=spec.learning_rate)
         self.schedule = Schedule(spec, self.total)
+        self._normalizes = normalizations(inference)
         self.step = 0
         self._loss_sum = 0.0
         self._best: _Best | None = None
@@ -108,6 +116,8 @@ class Loop:
             self.inference.train()
             if self.step == 0:
                 self.inference.begin()
+            if first == 0 and self._normalizes:
+                self._renew_statistics(epoch)
             for batches in self._steps_of(epoch, first):
                 self._loss_sum += self._update(batches)
                 self.step += 1
@@ -141,7 +151,7 @@ class Loop:
         nll, objective = self._validate(of_defense=True)
         if math.isnan(nll):
             raise FloatingPointError(
-                f"validation/nll: got nan after step {self.step} of {self.total}; allowed: a number"
+                f"train/nll: got nan after step {self.step} of {self.total}; allowed: a number"
             )
         return FitResult(self.step, self.seconds, objective, nll, epochs, best, stopped)
 
@@ -171,6 +181,19 @@ class Loop:
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self.schedule.restore(state["schedule"])
         self._best = None if state["best"] is None else _Best(**state["best"])
+
+    def _renew_statistics(self, epoch: int) -> None:
+        """Estimate what batch normalizations subtract and divide by, before an epoch's steps.
+
+        Before the first epoch where they never were; before every other one in the first part of
+        training, where the objective may change from step to step.
+        """
+        moving = not self.inference.full_batch and self.step < STATISTICS_SETTLED * self.total
+        if (epoch > 0 and not moving) or (epoch == 0 and estimated(self.inference)):
+            return
+        order = torch.randperm(self.examples, generator=generator(self.seed, "statistics", epoch))
+        _, x = self.training.batch(order[:ACTIVATIONS])
+        estimate_statistics(self.inference, x, generator(self.seed, "statistics weights", epoch))
 
     def _steps_of(self, epoch: int, first: int) -> Iterator[Sequence[Batch]]:
         """Yield what each step of an epoch is about, from the given one on."""
@@ -269,9 +292,9 @@ class Loop:
         self._loss_sum = 0.0
         keeps_best = self.spec.patience is not None or self.spec.non_finite == "restore"
         judged = keeps_best or self.schedule.needs_validation
-        metrics["validation/nll"], objective = self._validate(of_defense=judged)
+        metrics["train/nll"], objective = self._validate(of_defense=judged)
         if judged:
-            metrics["validation/objective"] = objective
+            metrics["train/objective"] = objective
             if self.step >= self.defense.ramp_fraction * self.total:
                 self.schedule.observe(objective)
                 if keeps_best:

@@ -9,12 +9,15 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.error import URLError
 
 from certibayes.explained import ExplainedError
 
 PARTIAL = ".partial-"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EACCES, errno.EPERM)
+NETWORK = (ConnectionError, TimeoutError, URLError)
+"""What a file is copied from may fail too."""
 MEGABYTE = 1e6
 
 
@@ -95,6 +98,8 @@ def _flush(path: Path) -> None:
 
 
 def _concerns(error: OSError, path: Path) -> bool:
+    if isinstance(error, NETWORK):
+        return False
     if not isinstance(error.filename, str | Path):
         return True
     named, path = Path(error.filename).absolute(), path.absolute()

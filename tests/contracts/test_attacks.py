@@ -70,6 +70,7 @@ FEW = [
     ("mmd", "monte_carlo"),
     ("toward_posterior", "monte_carlo"),
     ("expected_loss", "softmax"),
+    ("margin", "softmax"),
 ]
 PUBLISHED = "gloeckler2023_l2pgd"
 KEEP_BEST = [kind for kind in names("attack") if kind != PUBLISHED]

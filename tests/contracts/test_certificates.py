@@ -76,7 +76,7 @@ def posterior_case(kind, bounds="interval"):
     return Case(certificate, model, observations(kind), None, 0.03)
 
 
-def decision_case():
+def decision_case(bounds="interval"):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         network = registry.load("network", "mlp")(MLP(hidden=(16,)), X_DIM, 3).double()
@@ -87,7 +87,9 @@ def decision_case():
     x = observations("decision")
     target = model(x).probs.argmax(-1)
     target[-1] = (target[-1] + 1) % 3
-    certificate = registry.load("certificate", "decision")(Decision(perturbation=GRID))
+    certificate = registry.load("certificate", "decision")(
+        Decision(perturbation=GRID, bounds=bounds)
+    )
     return Case(certificate, model, x, target, 0.05)
 
 
@@ -98,7 +100,10 @@ CASES = {
         for bounds in ("interval", "crown_ibp", "crown", "closed_form")
         if bounds != "closed_form" or kind in registry.names("head_shift_bounds")
     },
-    "decision": {"mlp": decision_case},
+    "decision": {
+        f"mlp-{bounds}": (lambda bounds=bounds: decision_case(bounds))
+        for bounds in ("interval", "crown_ibp", "crown")
+    },
 }
 BUILDERS = {
     f"{name}-{model}": build for name, models in CASES.items() for model, build in models.items()
@@ -159,7 +164,7 @@ def gradient_attack(prepared, ball, starts=8, steps=30):
 
 
 def test_every_registered_certificate_has_a_case():
-    elsewhere = {"log_density", "coverage"}
+    elsewhere = {"log_density", "coverage", "posterior_decision"}
     assert set(CASES) | elsewhere == set(registry.names("certificate"))
     kinds = {name.partition("-")[0] for name in CASES["posterior_shift"]}
     assert kinds == set(trained_here("estimator_bounds"))

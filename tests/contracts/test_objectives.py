@@ -17,7 +17,7 @@ from certibayes.seeding import generator
 
 KLS = ["forward_kl", "reverse_kl"]
 DIVERGENCES = [*KLS, "mmd"]
-AIMED = ["nll", "toward_posterior", "toward_theta", "expected_loss"]
+AIMED = ["nll", "toward_posterior", "toward_theta", "expected_loss", "margin"]
 FUNCTIONS = {"forward_kl": forward_kl, "reverse_kl": reverse_kl}
 NARROW_TO_WIDE = math.log(2) + (1 + 1) / 8 - 0.5
 WIDE_TO_NARROW = math.log(0.5) + (4 + 1) / 2 - 0.5
@@ -118,6 +118,23 @@ def test_expected_loss_is_the_loss_of_the_label():
     value = load("objective", "expected_loss")().prepare(model(x), labels, 1, generator(0))
     expected = torch.nn.functional.cross_entropy(moved @ model.weight.T, labels, reduction="none")
     torch.testing.assert_close(value(model(moved)), expected)
+
+
+def test_margin_is_positive_where_the_label_is_lost():
+    model = SoftmaxLinear()
+    x, _ = points()
+    labels = torch.tensor([0, 1, 2, 3, 0])
+    value = load("objective", "margin")().prepare(model(x), labels, 1, generator(0))(model(x))
+    logits = x @ model.weight.T
+    expected = [
+        max(z[k] for k in range(4) if k != y) - z[y] for z, y in zip(logits, labels, strict=True)
+    ]
+    torch.testing.assert_close(value, torch.stack(expected))
+    assert torch.equal(value > 0, logits.argmax(-1) != labels)
+    with pytest.raises(TypeError, match="allowed: Categorical"):
+        load("objective", "margin")().prepare(model(x), labels, 1, generator(0))(
+            GaussianModel(True)(x)
+        )
 
 
 def test_expected_loss_differentiates_the_mean_prediction():

@@ -12,7 +12,7 @@ from certibayes.diagnosis import machine, store
 from certibayes.diagnosis.data import data_folder
 from certibayes.diagnosis.finding import Finding
 from certibayes.diagnosis.leftovers import stale_locks, unsent_journals
-from certibayes.diagnosis.slurm import slurm
+from certibayes.diagnosis.slurm import UNCONFIGURED, slurm
 from certibayes.diagnosis.versions import packages, python_version
 from certibayes.journal import Journal
 from certibayes.layout import Layout
@@ -212,6 +212,12 @@ def test_what_slurm_says_is_judged_with_the_profile(commands, made, text, advice
     found = commands(**made)
     assert text in found.text
     assert found.advice is None if advice is None else advice in found.advice
+
+
+def test_clients_without_a_cluster_are_no_problem(commands):
+    found = commands(sbatch="", squeue=f"echo 'squeue: fatal: {UNCONFIGURED}' >&2; exit 1")
+    assert not found.advice
+    assert "no cluster" in found.text
 
 
 def test_without_slurm_nothing_is_wrong_and_without_squeue_something_is(commands, monkeypatch):

@@ -5,6 +5,7 @@ from pydantic import TypeAdapter, ValidationError
 from test_config import refused
 
 from certibayes.config import ConfigError, json_schema, load
+from certibayes.config.attacks import PGD
 from certibayes.config.defenses import AnyDefense
 from certibayes.config.embeddings import AnyEmbedding
 from certibayes.config.jobs import model_jobs
@@ -52,6 +53,16 @@ def test_trades_has_the_published_radii(task, epsilon):
     assert (ball.norm, ball.unit, ball.epsilon) == ("l2", "within_std", epsilon)
     assert (spec.steps, spec.step_size, spec.beta, spec.draws) == (20, 0.1, 0.1, 1)
     assert (spec.direction, spec.search_direction) == ("forward", "reverse")
+
+
+def test_the_strong_attack_on_classifiers_is_filled_in_and_may_be_stronger():
+    ball = {"norm": "linf", "unit": "raw", "epsilons": [0.1]}
+    given = {"kind": "pgd", "preset": "strong_classifier", "perturbation": ball}
+    spec, more = (PGD.model_validate(given | extra) for extra in ({}, {"restarts": 20}))
+    assert (spec.objective, spec.steps, spec.restarts) == ("margin", 50, 5)
+    assert (more.objective, more.steps, more.restarts) == ("margin", 50, 20)
+    assert {"transfer", "gradient_free"} <= set(spec.adaptive_checks.checks)
+    assert "preset" not in spec.model_dump()
 
 
 def test_noise_has_the_published_ball():
@@ -138,6 +149,8 @@ def test_every_preset_resolves():
                 for key in required
             )
             given = {} if complete else next(one for one in strengths if set(one) & set(required))
+            if section == "attacks.pgd":
+                given = {"perturbation": {"norm": "l2", "unit": "raw", "epsilons": [1.0]}}
             spec = classes[section].model_validate({"preset": name, **given})
             for key in set(values) - set(given):
                 assert getattr(spec, key) is not None

@@ -149,7 +149,7 @@ def test_patience_restores_the_best_weights_and_waits_for_the_ramp() -> None:
     spec = SPEC.model_copy(update={"epochs": 40, "learning_rate": 0.3, "patience": 2})
     journal = Journal()
     result = run(classifier("map"), spec, journal=journal)
-    objectives = [metrics["validation/objective"] for _, metrics in journal.rows]
+    objectives = [metrics["train/objective"] for _, metrics in journal.rows]
     assert result.validation == pytest.approx(max(objectives), abs=1e-6)
     assert result.best_epoch == 1 + objectives.index(max(objectives))
     assert result.epochs == len(objectives) == result.best_epoch + 2
@@ -157,7 +157,7 @@ def test_patience_restores_the_best_weights_and_waits_for_the_ramp() -> None:
     ramped.ramp_fraction = 0.5
     late = Journal()
     result = run(classifier("map"), spec, journal=late, defense=ramped)
-    after_ramp = [m["validation/objective"] for step, m in late.rows if step >= 20 * 6]
+    after_ramp = [m["train/objective"] for step, m in late.rows if step >= 20 * 6]
     assert result.steps >= 20 * 6
     assert result.validation == pytest.approx(max(after_ramp), abs=1e-6)
 
@@ -168,7 +168,7 @@ def test_without_patience_all_epochs_run_and_the_nll_falls() -> None:
     assert result.steps == STEPS
     assert result.epochs == result.best_epoch == 5
     assert [step for step, _ in journal.rows] == [6, 12, 18, 24, 30]
-    nll = [metrics["validation/nll"] for _, metrics in journal.rows]
+    nll = [metrics["train/nll"] for _, metrics in journal.rows]
     assert nll[-1] < nll[0]
     assert result.validation_nll == pytest.approx(nll[-1])
     assert journal.rows[-1][1]["train/learning_rate"] == pytest.approx(0.0, abs=1e-12)
@@ -223,7 +223,7 @@ def test_the_best_weights_are_restored_and_the_result_says_so(
             run(inference, spec, memory, stop_after, journal, exploding(0.75))
         inference = classifier("map")
     result = run(inference, spec, memory, journal=journal, defense=exploding(0.75))
-    objectives = [metrics["validation/objective"] for _, metrics in journal.rows]
+    objectives = [metrics["train/objective"] for _, metrics in journal.rows]
     assert result.stopped == "train/loss: got nan at step 45 of 60; allowed: a finite number"
     assert (result.steps, result.epochs) == (45, 7)
     assert result.best_epoch == 1 + objectives.index(max(objectives))
@@ -260,10 +260,10 @@ def test_weights_that_the_last_step_broke_are_no_result(monkeypatch: pytest.Monk
                 parameter.data.fill_(math.nan)
 
     monkeypatch.setattr(MAP, "after_step", broken)
-    with pytest.raises(FloatingPointError, match="validation/nll: got nan after step 30 of 30"):
+    with pytest.raises(FloatingPointError, match="train/nll: got nan after step 30 of 30"):
         run(classifier("map"))
     result = run(classifier("map"), SPEC.model_copy(update={"non_finite": "restore"}))
-    assert result.stopped == "validation/nll: got nan after step 30 of 30; allowed: a number"
+    assert result.stopped == "train/nll: got nan after step 30 of 30; allowed: a number"
     assert result.best_epoch < 5
     assert math.isfinite(result.validation_nll)
 
@@ -285,8 +285,8 @@ def test_without_a_defense_the_objective_that_stops_is_minus_the_nll() -> None:
     spec = SPEC.model_copy(update={"epochs": 40, "learning_rate": 0.3, "patience": 2})
     journal = Journal()
     result = run(classifier("map"), spec, journal=journal)
-    nll = [metrics["validation/nll"] for _, metrics in journal.rows]
-    assert [m["validation/objective"] for _, m in journal.rows] == pytest.approx([-n for n in nll])
+    nll = [metrics["train/nll"] for _, metrics in journal.rows]
+    assert [m["train/objective"] for _, m in journal.rows] == pytest.approx([-n for n in nll])
     assert result.validation_nll == pytest.approx(min(nll), abs=1e-6)
     assert nll[-1] > min(nll)
 
@@ -321,7 +321,7 @@ def test_a_plateau_halves_the_rate_of_the_run() -> None:
     rates = [metrics["train/learning_rate"] for _, metrics in journal.rows]
     schedule = Schedule(spec, 1000)
     for rate, (_, metrics) in zip(rates, journal.rows, strict=True):
-        schedule.observe(metrics["validation/objective"])
+        schedule.observe(metrics["train/objective"])
         assert schedule.rate(500) in (rate, 0.5 * rate)
     assert rates[-1] < rates[0]
     assert {round(math.log2(0.3 / rate), 9) % 1 for rate in rates} == {0.0}

@@ -50,14 +50,15 @@ def test_every_bound_is_one_line(read, model, bounds, norm):
     assert study.defenses["robust"].bounds == bounds
 
 
-@pytest.mark.parametrize("bounds", ["interval", "crown_ibp", "mixed"])
+@pytest.mark.parametrize("bounds", ["interval", "crown_ibp", "attack", "mixed"])
 def test_classifiers_have_all_but_the_shared_adversary(read, bounds):
     assert read("network", bounds=bounds).defenses["robust"].bounds == bounds
 
 
 REFUSED = (
     r"experiments\.0\.defenses: got '{}' with bounds: shared_adversary and the classifier "
-    r"'network', which has no posterior over theta; allowed bounds: interval, crown_ibp, mixed"
+    r"'network', which has no posterior over theta; allowed bounds: "
+    "interval, crown_ibp, attack, mixed"
 )
 
 
@@ -85,11 +86,11 @@ def test_linear_bounds_are_refused_only_without_a_graph(read, bounds, monkeypatc
 @pytest.mark.parametrize(("name", "only"), READ_WITH.items())
 def test_a_key_that_the_bounds_do_not_read_is_refused(read, bounds, name, only):
     value = 3 if name in ("steps", "draws") else 0.3
-    if bounds == only:
+    if bounds in only:
         assert getattr(read(bounds=bounds, **{name: value}).defenses["robust"], name) == value
         return
     allowed = rf"defenses\.robust\.{name}: got {value} with bounds: {bounds}; allowed: only with"
-    with pytest.raises(ConfigError, match=rf"{allowed} bounds: {only}"):
+    with pytest.raises(ConfigError, match=rf"{allowed} bounds: {', '.join(only)}"):
         read(bounds=bounds, **{name: value})
 
 
@@ -126,3 +127,17 @@ def test_a_job_depends_on_its_own_way_alone(read, bounds):
     of_mixed = {"certibayes.defenses.worst_case_interval"} if bounds == "mixed" else set()
     assert found == {f"certibayes.defenses.worst_case_{bounds}"} | of_mixed
     assert "certibayes.estimators.ensemble_graph" in closure(model_job(job))
+
+
+def test_ramps_and_densities_that_make_no_sense_are_refused(read):
+    with pytest.raises(ConfigError, match=r"ramp_start: got 0\.5; allowed: below ramp_fraction"):
+        read(ramp_start=0.5)
+    with pytest.raises(ConfigError, match=r"epsilon_draws: got 3 with epsilon_density: two_atom"):
+        read(epsilon_draws=3)
+    assert read(epsilon_draws=3, epsilon_density="rayleigh").defenses["robust"].epsilon_draws == 3
+
+
+def test_the_warm_up_of_an_estimator_is_refused(read):
+    with pytest.raises(ConfigError, match=r"with warmup_weight 0\.5 and the estimator 'flow'"):
+        read(warmup_weight=0.5)
+    read("network", warmup_weight=0.5)

@@ -19,9 +19,20 @@ STUDY = {
     "study": "tiny",
     "models": {
         "gaussian": {"estimator": {"kind": "gaussian", "hidden": [12]}, "training": TRAINING},
+        "bayes": {
+            "network": {"kind": "mlp", "hidden": [8]},
+            "inference": {"kind": "bbb", "stored_samples": 3},
+            "training": TRAINING,
+        },
         "deep": {"network": {"kind": "mlp", "hidden": [8]}, "members": 2, "training": TRAINING},
     },
     "attacks": {
+        "strong": {
+            "kind": "pgd",
+            "preset": "strong_classifier",
+            "perturbation": PIXELS,
+            "steps": 3,
+        },
         "pgd": {"kind": "pgd", "objective": "nll", "perturbation": BOX, "steps": 3},
         "pixels": {"kind": "pgd", "objective": "expected_loss", "perturbation": PIXELS, "steps": 3},
     },
@@ -50,6 +61,12 @@ STUDY = {
             "thetas": [[0.5, 0.02, 0.02, 0.8, 30.0, 5.0, 0.3, 0.3]] * 2,
         },
         "decision": {"kind": "decision", "perturbation": PIXELS, "radius": True},
+        "predictive": {
+            "kind": "posterior_decision",
+            "perturbation": PIXELS,
+            "draws": 20,
+            "radius": True,
+        },
     },
     "evaluation": {
         "observations": 5,
@@ -57,6 +74,7 @@ STUDY = {
         "coverage_draws": 50,
         "c2st_observations": 1,
         "c2st_draws": 100,
+        "outside": "permuted",
     },
     "tracking": {"mode": "off"},
     "experiments": [
@@ -73,6 +91,13 @@ STUDY = {
             "model": "deep",
             "attacks": ["pixels"],
             "certificates": ["decision"],
+        },
+        {
+            "task": "digits",
+            "budget": 300,
+            "model": "bayes",
+            "attacks": ["strong"],
+            "certificates": ["predictive"],
         },
         {
             "task": "lynx_hare",
@@ -123,6 +148,11 @@ def test_every_certificate_has_its_columns(rows):
     assert density["pilot_draws"].isna().all()
     assert shift["radius_median"].nunique() == 1
     assert rows["decision"]["radius_median"].notna().all()
+    predictive = rows["predictive"]
+    assert (predictive["draws"] == 20).all()
+    assert (predictive["simultaneous"] == 2).all()
+    assert (predictive["confidence"] == 0.999).all()
+    assert (rows["strong"]["objective"] == "margin").all()
     shares = ["certified_share", "refuted_share", "unknown_share"]
     for name in STUDY["certificates"]:
         np.testing.assert_allclose(rows[name][shares].sum(axis=1), 1.0)

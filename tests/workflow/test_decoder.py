@@ -9,7 +9,8 @@ from certibayes.config import ConfigError
 from certibayes.config.jobs import decoder_job, gather_jobs, simulate_job
 from certibayes.config.simulators.gloeckler2023 import Vae as VaeSpec
 from certibayes.digest import closure
-from certibayes.io import WeightsError, load_arrays, read_json
+from certibayes.integrity import ChangedFileError
+from certibayes.io import load_arrays, read_json
 from certibayes.stages import decoder, gather, simulate
 from certibayes.stages.building import build_simulator
 from certibayes.workflow.plan import Plan
@@ -62,7 +63,7 @@ def test_without_or_with_another_decoder_no_shard_is_made(small, tmp_path):
     decoder.run(decoder_job(study, "vae"), layout, "code")
     weights = layout.root / "vae" / "simulate" / "decoder" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    with pytest.raises(WeightsError, match=r"weights\.safetensors: sha256 is"):
+    with pytest.raises(ChangedFileError, match=r"weights\.safetensors: sha256 is"):
         simulate.run(simulate_job(study, "vae", 0), layout, "code")
     assert not (layout.root / "vae" / "simulate" / "shard0" / "run.json").exists()
 

@@ -42,7 +42,10 @@ def test_a_finished_attempt_is_one_complete_child_run(base):
     assert not [name for name in params if name.startswith("tracking")]
     history = history_of(base, child.info.run_id, "train/loss")
     assert history == [(step, float(step)) for step in range(2500)]
-    assert child.inputs.dataset_inputs[0].dataset.name == f"results/{STUDY}/in.npz"
+    (given,) = child.inputs.dataset_inputs
+    assert given.dataset.name == f"results/{STUDY}/in.npz"
+    assert given.dataset.digest == sha256_of(source)[:36]
+    assert [(tag.key, tag.value) for tag in given.tags] == [("mlflow.data.context", "simulate")]
     stored = base / "mlartifacts" / STUDY / child.info.run_id / "artifacts"
     assert {p.name for p in stored.iterdir()} == {
         "weights.safetensors",
@@ -126,6 +129,22 @@ def test_long_values_are_cut_to_what_mlflow_takes(base):
     assert read(journal).params["long"] == "x" * 10_000
 
 
+def test_the_study_that_a_run_belongs_to_is_recorded_and_compared(base, capsys):
+    layout = layout_of(base)
+    layout.root.mkdir(parents=True)
+    layout.study_file.write_text("{}")
+    _, content = one_attempt(base)
+    (child,), _ = runs(base)
+    digest = sha256_of(layout.study_file)
+    assert content["config_digest"] == child.data.tags["config_digest"] == digest
+    folder = layout.reference(make_job())
+    trace.main(argparse.Namespace(file=folder))
+    assert f"{digest[:16]} (study.json: the same)" in capsys.readouterr().out
+    layout.study_file.write_text("{} ")
+    trace.main(argparse.Namespace(file=folder))
+    assert "(study.json: another study by now)" in capsys.readouterr().out
+
+
 def test_trace_leads_from_a_file_to_its_run_and_notices_changes(base, capsys):
     source = base / "results" / STUDY / "in.txt"
     source.parent.mkdir(parents=True)
@@ -136,6 +155,10 @@ def test_trace_leads_from_a_file_to_its_run_and_notices_changes(base, capsys):
     printed = capsys.readouterr().out
     for part in (content["run_id"], run.key, "simulate", "in.txt", "result.txt", "same"):
         assert part in printed
+    assert "config       none" in printed
+    (folder / "other.txt").write_text("not of this run")
+    assert trace.main(argparse.Namespace(file=folder / "other.txt")) == 2
+    assert "no output of the run" in capsys.readouterr().err
     source.write_text("b")
     assert trace.main(argparse.Namespace(file=folder / "run.json")) == 1
     assert "CHANGED" in capsys.readouterr().out

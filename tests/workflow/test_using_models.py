@@ -2,59 +2,19 @@
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
+from documented import STUDY, run
 from in_process import run_study
-from served import environment, free_port, running
+from served import free_port, running
 
 from certibayes.config.selection import Selection
 
 pytestmark = pytest.mark.slow
 
 PAGE = Path(__file__).parents[2] / "docs" / "using_models.md"
-COUNTS = {"norm": "linf", "unit": "raw", "epsilons": [0.0001, 0.001]}
-STUDY = {
-    "study": "default",
-    "models": {
-        "maf_squashed": {
-            "estimator": {"kind": "maf", "transforms": 1, "hidden": 8, "blocks": 1, "squash": True},
-            "training": {"epochs": 1},
-        }
-    },
-    "defenses": {"robust_counts": {"kind": "fisher", "beta": 0.001}},
-    "attacks": {
-        "noise_counts": {"kind": "noise", "objective": "forward_kl", "perturbation": COUNTS}
-    },
-    "certificates": {
-        "shift_counts": {
-            "kind": "posterior_shift",
-            "perturbation": COUNTS,
-            "draws": 100,
-            "comparison_draws": 50,
-        }
-    },
-    "evaluation": {
-        "observations": 5,
-        "report_draws": 256,
-        "coverage_draws": 50,
-        "c2st_observations": 1,
-        "c2st_draws": 100,
-        "predictive_draws": 0,
-    },
-    "experiments": [
-        {
-            "task": "lynx_hare",
-            "budget": 1000,
-            "model": "maf_squashed",
-            "defenses": ["none", "robust_counts"],
-            "attacks": ["noise_counts"],
-            "certificates": ["shift_counts"],
-        }
-    ],
-}
 
 
 def blocks():
@@ -87,10 +47,3 @@ def test_every_command_of_the_page_works(tmp_path, template, monkeypatch, capsys
         else:
             run(base, code)
     assert server is not None
-
-
-def run(base, code):
-    answer = subprocess.run(
-        ["bash", "-ec", code], cwd=base, env=environment(base), capture_output=True, text=True
-    )
-    assert answer.returncode == 0, f"{code}\n{answer.stdout}\n{answer.stderr}"

@@ -1,4 +1,4 @@
-"""Interval bounds of the predictive of a fixed, finite ensemble of weight vectors."""
+"""Interval bounds of the likelihood of a fixed, finite ensemble of weight vectors."""
 
 from __future__ import annotations
 
@@ -8,32 +8,8 @@ import torch
 from torch import Tensor
 
 from certibayes.bnn.predictive import Predictive
-from certibayes.bounds import BallAround, Interval, interval_bounds_of_samples
+from certibayes.bounds import BallAround, interval_bounds_of_samples
 from certibayes.threat import Ball
-
-
-def probability_bounds(predictive: Predictive, x: Tensor, ball: Ball) -> Interval:
-    """Return bounds of every p(k | x') of the mean predictive over the ball, (batch, classes).
-
-    Per weight sample, with margins m_jk = z_j - z_k folded into the last layer,
-    1 / sum_j exp(upper m_jk) <= p_k <= 1 / sum_j exp(lower m_jk) with m_kk = 0; the mean over
-    samples lets every sample have an adversary of its own, so it holds for a shared one.
-
-    Args:
-        predictive: ensemble of a Sequential network that ends in a Linear layer.
-        x: raw observations, shape (batch, x_dim).
-        ball: admissible perturbations, raw units.
-
-    Raises:
-        ValueError: if an x lies outside the clip range.
-    """
-    classes = predictive(x[:1]).logits.shape[-1]
-    identity = torch.eye(classes, dtype=x.dtype, device=x.device)
-    margins = _bounds(predictive, (identity - identity.unsqueeze(1)).flatten(0, 1), x, ball)
-    lower, upper = (ends.unflatten(-1, (classes, classes)) for ends in margins)
-    return Interval(
-        torch.exp(-upper.logsumexp(-1)).mean(0), torch.exp(-lower.logsumexp(-1)).mean(0)
-    )
 
 
 def log_likelihood_lower(predictive: Predictive, y: Tensor, x: Tensor, ball: Ball) -> Tensor:

@@ -46,5 +46,10 @@ def affine(
 
 
 def row_products(vectors: Tensor, weight: Tensor) -> Tensor:
-    """Apply one matrix per example: (*, batch, m, d) and (batch, d) to (*, batch, m)."""
+    """Apply one matrix per example: (*, batch, m, d) and (batch, d) to (*, batch, m).
+
+    One matrix for all examples, (m, d), is not copied for each of them.
+    """
+    if weight.dim() == 2:
+        return functional.linear(vectors, weight)
     return torch.matmul(weight, vectors.unsqueeze(-1)).squeeze(-1)

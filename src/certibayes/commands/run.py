@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run Snakemake, build the HTML report, print the summary and check the invariants.
+    """Run Snakemake, build its own report, print the summary and check the invariants.
 
     Snakemake runs without its own lock: the study's lock, which the kernel frees, replaces it, and
     one Snakemake that ends removes the lock files of every other in the same folder.
@@ -60,7 +60,7 @@ def main(args: argparse.Namespace) -> int:
         clear_snakemake_locks(Path.cwd(), folder)
         code = supervise([*snakemake, *options, "--nolock", *args.snakemake], stop)
         if code == 0:
-            code = supervise([*snakemake, "--nolock", "--report", str(folder / "report.html")])
+            code = supervise([*snakemake, "--nolock", "--report", str(folder / "workflow.html")])
     if code != 0:
         return code
     print_summary(folder, study)

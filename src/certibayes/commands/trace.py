@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Print where a result comes from; 1 if a file differs from what the run saw, 2 if no run."""
+    """Print where a result comes from; 1 if a file has changed since, 2 if no run made it."""
     record = _record_of(args.file.resolve())
     if record is None:
         print(f"{args.file}: no {RUN} in this folder or above it", file=sys.stderr)
         return 2
     run = read_json(record)
+    if not _is_output(args.file.resolve(), record, run["outputs"]):
+        print(
+            f"{args.file}: no output of the run whose record lies in {record.parent}",
+            file=sys.stderr,
+        )
+        return 2
     run["run_id"] = recorded_run(record)
     for name in ("run_id", "key", "stage", "attempt", "resumed_from", "code", "git_commit"):
         print(f"{name:<13}{_text(run.get(name))}{_dirty(run) if name == 'git_commit' else ''}")
+    print(f"{'config':<13}{_config(record, run.get('config_digest'))}")
     print(f"{'seconds':<13}{run['seconds']:.1f}")
     print(f"{'model':<13}{_text(_registered(record))}")
     base = _base_of(record)
@@ -39,6 +47,11 @@ def main(args: argparse.Namespace) -> int:
         for name, digest in run["outputs"].items()
     ]
     return 0 if all(same) else 1
+
+
+def _is_output(path: Path, record: Path, outputs: Mapping[str, str]) -> bool:
+    """Return whether the run made a file; its folder and its record stand for all of them."""
+    return path.is_dir() or path == record or str(path.relative_to(record.parent)) in outputs
 
 
 def _record_of(path: Path) -> Path | None:
@@ -58,6 +71,18 @@ def _base_of(record: Path) -> Path:
         if (folder / STATE).is_dir():
             return folder.parent.parent
     return Path.cwd()
+
+
+def _config(record: Path, digest: str | None) -> str:
+    """Return the digest of the study's resolved file, and whether that file is still the same."""
+    if digest is None:
+        return "none"
+    study = next((folder for folder in record.parents if (folder / STATE).is_dir()), None)
+    path = None if study is None else Layout(study).study_file
+    if path is None or not path.is_file():
+        return f"{digest[:16]} (the study's file is missing)"
+    now = "the same" if sha256_of(path) == digest else "another study by now"
+    return f"{digest[:16]} ({path.name}: {now})"
 
 
 def _registered(record: Path) -> str | None:

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self, get_args
 from pydantic import Field, field_validator, model_validator
 
 from certibayes.config.base import AtLeastTwo, Count, Positive, PositiveInt, Spec
+from certibayes.config.presets import PresetSpec
 from certibayes.config.tasks import Form
 from certibayes.config.threat import PerturbationGrid
 
@@ -18,6 +19,7 @@ ObjectiveName = Literal[
     "toward_posterior",
     "toward_theta",
     "expected_loss",
+    "margin",
 ]
 FORM_OF_OBJECTIVE: dict[ObjectiveName, Form] = {
     "forward_kl": "posterior",
@@ -27,8 +29,9 @@ FORM_OF_OBJECTIVE: dict[ObjectiveName, Form] = {
     "toward_posterior": "posterior",
     "toward_theta": "posterior",
     "expected_loss": "classification",
+    "margin": "classification",
 }
-DRAWLESS: tuple[ObjectiveName, ...] = ("nll", "toward_theta", "expected_loss")
+DRAWLESS: tuple[ObjectiveName, ...] = ("nll", "toward_theta", "expected_loss", "margin")
 """Objectives that use no draw of theta."""
 CheckName = Literal["more_steps", "more_restarts", "more_draws", "transfer", "gradient_free"]
 CHECKS: tuple[CheckName, ...] = get_args(CheckName)
@@ -50,6 +53,7 @@ class AdaptiveChecks(Spec):
     observations: PositiveInt = 24
     """First test observations that are checked."""
     factor: AtLeastTwo = 2
+    """By which an effort is multiplied."""
     report_draws: Annotated[int, Field(strict=True, ge=256)] = 256
     """Fresh draws of theta on which attack and checks are compared."""
 
@@ -66,7 +70,9 @@ class Attack(Spec):
 
     kind: str
     objective: ObjectiveName
+    """What is maximized over the ball."""
     perturbation: PerturbationGrid
+    """Balls that are searched, one after the other."""
     mask: tuple[Count, ...] | None = None
     """Features that may be perturbed, counted from 0; None = all. The ball has radius 0 along the
     others."""
@@ -121,8 +127,11 @@ class GradientAscent(GradientSearch):
     """Iterated gradient ascent with restarts; step sizes are fractions of the radius."""
 
     steps: PositiveInt = 50
+    """Gradient steps from every start."""
     restarts: PositiveInt = 2
+    """Starts, at noise points of the ball."""
     step_size: Positive
+    """First step, as a fraction of the radius."""
     final_step: Positive = 0.02
     """Last step; a cosine leads from `step_size` to it."""
     selection_every: Count = 5
@@ -143,9 +152,10 @@ class FGSM(GradientSearch):
     """Starts beside x, at noise points: at x itself the gradient of a divergence is zero."""
 
 
-class PGD(GradientAscent):
+class PGD(PresetSpec, GradientAscent):
     """Projected gradient ascent with restarts."""
 
+    SECTION: ClassVar[str] = "attacks.pgd"
     kind: Literal["pgd"] = "pgd"
     step_size: Positive = 2.0
     """First step (2: across the ball, Croce and Hein, 2020)."""
@@ -164,6 +174,7 @@ class RandomSearch(Search):
 
     kind: Literal["random_search"] = "random_search"
     steps: PositiveInt = 50
+    """Rounds of proposals."""
     proposals: PositiveInt = 5
     """Proposals per step."""
     contraction: Annotated[float, Field(strict=True, gt=1, allow_inf_nan=False)] = 1.3

@@ -25,6 +25,7 @@ class Certificate(Spec):
     form: ClassVar[Form]
     kind: str
     perturbation: BoundedPerturbationGrid
+    """Balls about which something is stated; give attacks the same to compare them."""
 
     @property
     def bounds_grow(self) -> bool:
@@ -65,6 +66,10 @@ class PosteriorShift(Certificate):
     """TV(q(. | x), q(. | x')) <= tau for every x' in the ball, with stated confidence.
 
     Attributes:
+        tau: largest total variation that is tolerated: `certified` is a bound of at most that.
+        draws: of theta per observation, which the bound rests on.
+        confidence: of every bound that rests on draws.
+        interval: method of the confidence bound of a mean in [0, 1], fixed beforehand.
         bounds: "interval" takes the worst x' for every draw of theta by itself; "crown_ibp" and
             "crown" bound the log density by linear functions of x' and take one worst x' for all
             draws, which is tighter. "crown" bounds intermediate layers linearly too: tighter
@@ -152,12 +157,58 @@ class PosteriorShift(Certificate):
 
 
 class Decision(Certificate):
-    """Lower bound of p_y above the upper bound of every rival, for the stored ensemble."""
+    """The probability of every rival stays below the label's, for the stored ensemble.
+
+    Attributes:
+        bounds: "interval" takes the worst x' for every weight sample by itself; "crown_ibp" and
+            "crown" bound every sample's margin by a linear function of x' as well, and take one
+            worst x' for all samples. "crown" bounds intermediate layers linearly too: tighter
+            still for models that were not trained for it, and slower.
+        radius: whether every observation's largest certified epsilon of the grid is stated.
+    """
 
     form: ClassVar[Form] = "classification"
     kind: Literal["decision"] = "decision"
+    bounds: Literal["interval", "crown_ibp", "crown"] = "interval"
     radius: bool = False
-    """Whether every observation's largest certified epsilon of the grid is stated."""
+
+    @property
+    def bounds_grow(self) -> bool:
+        """Intervals alone: slopes of linear bounds depend on the radius."""
+        return self.bounds == "interval"
+
+
+class PosteriorDecision(Certificate):
+    """As `decision`, for the mean over the whole posterior of the weights, with a confidence.
+
+    Attributes:
+        draws: fresh weight vectors, held in memory together; fixed before any draw.
+        confidence: of each verdict.
+        bounds: as for `decision`.
+        interval: from the mean over the draws to that over the posterior.
+        simultaneous: whether `confidence` is that of all observations at once (union bound).
+        radius: whether every observation's largest certified epsilon of the grid is stated, the
+            confidence split over the grid.
+    """
+
+    form: ClassVar[Form] = "classification"
+    kind: Literal["posterior_decision"] = "posterior_decision"
+    draws: AtLeastTwo = 500
+    confidence: OpenFraction = 0.999
+    bounds: Literal["interval", "crown_ibp", "crown"] = "interval"
+    interval: Literal["hoeffding", "empirical_bernstein"] = "empirical_bernstein"
+    simultaneous: bool = False
+    radius: bool = False
+
+    @property
+    def bounds_grow(self) -> bool:
+        """Of intervals: those of the mean over the draws."""
+        return self.bounds == "interval"
+
+    def statements(self, observations: int) -> int:
+        """Return how many statements, of all observations and radii, hold with `confidence`."""
+        radii = len(self.perturbation.epsilons) if self.radius else 1
+        return radii * (observations if self.simultaneous else 1)
 
 
 class LogDensity(Certificate):
@@ -233,5 +284,6 @@ class Coverage(Certificate):
 
 
 AnyCertificate = Annotated[
-    PosteriorShift | Decision | LogDensity | Coverage, Field(discriminator="kind")
+    PosteriorShift | Decision | PosteriorDecision | LogDensity | Coverage,
+    Field(discriminator="kind"),
 ]

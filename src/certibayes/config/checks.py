@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 
 from certibayes import registry
 from certibayes.config.attacks import FORM_OF_OBJECTIVE
-from certibayes.config.certificates import Coverage, PosteriorShift
+from certibayes.config.certificates import Coverage, PosteriorDecision, PosteriorShift
 from certibayes.config.defense_checks import defense_findings
 from certibayes.config.defenses import AnyDefense
 from certibayes.config.errors import violation
 from certibayes.config.evaluation import Evaluation
+from certibayes.config.inference import DRAWN_AFRESH
 from certibayes.config.own_checks import own_findings
 from certibayes.config.study import Experiment, Study
 from certibayes.config.tasks import BUILT_IN
@@ -88,6 +89,7 @@ def _misfits(study: Study, key: str, experiment: Experiment) -> list[str]:
             found.append(violation(f"{key}.certificates", name, fitting))
     found += _unbounded(study, key, experiment)
     found += _without_closed_form(study, key, experiment)
+    found += _without_fresh_weights(study, key, experiment)
     found += defense_findings(study, key, experiment)
     smallest = math.ceil(MIN_HELD_OUT / model.validation_fraction)
     if experiment.budget < smallest:
@@ -137,6 +139,20 @@ def _without_closed_form(study: Study, key: str, experiment: Experiment) -> Iter
                 f"{key}.certificates: got {name!r} with bounds: closed_form and the "
                 f"{estimator.kind!r} estimator of {experiment.model!r}; allowed estimators: "
                 f"{', '.join(closed)}"
+            )
+
+
+def _without_fresh_weights(study: Study, key: str, experiment: Experiment) -> Iterator[str]:
+    """Yield certificates that draw weights from a posterior that is a finite ensemble itself."""
+    model = study.models[experiment.model]
+    if model.members == 1 and model.inference.kind in DRAWN_AFRESH:
+        return
+    for name in experiment.certificates:
+        if isinstance(study.certificates[name], PosteriorDecision):
+            yield (
+                f"{key}.certificates: got {name!r} with {model.inference.kind!r} and members "
+                f"{model.members} of {experiment.model!r}, a finite ensemble that kind decision "
+                f"certifies as a whole; allowed: members 1 and inference {', '.join(DRAWN_AFRESH)}"
             )
 
 

@@ -14,7 +14,7 @@ from certibayes.config.study import Experiment, Study
 
 LINEAR = ("crown_ibp", "shared_adversary")
 """Bounds of a robust likelihood that need linear bounds of the log density."""
-OF_LABELS = ("interval", "crown_ibp", "mixed")
+OF_LABELS = ("interval", "crown_ibp", "attack", "mixed")
 """Bounds of a robust likelihood that there are for classifiers too."""
 
 
@@ -78,6 +78,11 @@ def _unbounded(
                 f"which has no posterior over theta; allowed bounds: {', '.join(OF_LABELS)}"
             )
         return
+    if spec.warmup_weight > 0:
+        yield (
+            f"{place} with warmup_weight {spec.warmup_weight} and the estimator "
+            f"{experiment.model!r}; allowed: 0, its regularizers are those of classifiers"
+        )
     bounded = sorted(set(registry.names("log_density_graph")) - {"ensemble", *registry.FOREIGN})
     if spec.bounds in LINEAR and estimator.kind not in bounded:
         yield (

@@ -14,15 +14,16 @@ from certibayes.config.threat import BoundedPerturbationAt, PerturbationAt, Unit
 TraceName = Literal["exact", "score", "directional", "top_eigenvalue"]
 DrawGradient = Literal["none", "score_function", "reparametrized"]
 Direction = Literal["forward", "reverse"]
-WorstCaseBounds = Literal["interval", "crown_ibp", "mixed", "shared_adversary"]
-READ_WITH: dict[str, WorstCaseBounds] = {
-    "bound_weight": "mixed",
-    "steps": "mixed",
-    "step_size": "mixed",
-    "beta": "shared_adversary",
-    "draws": "shared_adversary",
+WorstCaseBounds = Literal["interval", "crown_ibp", "attack", "mixed", "shared_adversary"]
+EpsilonDensity = Literal["two_atom", "exponential", "rayleigh"]
+READ_WITH: dict[str, tuple[WorstCaseBounds, ...]] = {
+    "bound_weight": ("mixed",),
+    "steps": ("attack", "mixed"),
+    "step_size": ("attack", "mixed"),
+    "beta": ("shared_adversary",),
+    "draws": ("shared_adversary",),
 }
-"""Keys of `robust_likelihood` that a single way of bounding reads."""
+"""Keys of `robust_likelihood` that not every way of bounding reads."""
 EXACT_INFORMATION = ("gaussian",)
 """Estimators whose Fisher information has a closed form."""
 FEWEST_SCORES = 4
@@ -92,6 +93,7 @@ class Empirical(Spec):
 
     Attributes:
         beta: weight of the penalty.
+        unit: of x, as for `fisher`.
         warm_start: begin at the trained model.
         training: a schedule of its own; None = the model's.
     """
@@ -170,25 +172,33 @@ class NoiseAugmentation(PresetSpec):
     training: Training | None = None
 
 
-class RobustLikelihood(Spec):
+class RobustLikelihood(PresetSpec):
     """Worst-case log-likelihood over a ball, by bounds of the network (Wicker et al., 2021).
 
     Attributes:
         perturbation: the ball at full radius.
         bounds: of the worst case. "interval": log q(target | x') by intervals; "crown_ibp": by
-            linear bounds around them (Zhang et al., 2020), tighter; "mixed": by intervals, mixed
-            with an attack (De Palma et al., 2024); "shared_adversary": log q(target | x) minus
+            linear bounds around them (Zhang et al., 2020), tighter; "attack": what an attack finds,
+            never below the worst case; "mixed": by intervals, mixed with that (De Palma et al.,
+            2024); "shared_adversary": log q(target | x) minus
             `beta` times a linear bound of KL(q(. | x) || q(. | x')) with one x' for all draws of
             theta, as certificates take it (estimators of theta only).
         clean_weight: lambda, the share of the clean likelihood.
         mixing: "inside": log(lambda q + (1 - lambda) q_worst), the published form, whose gradient
             vanishes at -log lambda; "outside": lambda log q + (1 - lambda) log q_worst.
-        ramp_fraction: share of training over which the radius grows linearly from 0.
+        epsilon_density: of the radius that the attacked share, 1 - lambda, has: "two_atom": the
+            ball's epsilon; "exponential": with mean epsilon; "rayleigh": with scale epsilon. Worst
+            cases are averaged where they are mixed: inside or outside the log.
+        epsilon_draws: radii per step that stand for a density, fresh in every step.
+        ramp_fraction: share of training after which the radius has grown linearly from 0.
+        ramp_start: share of training over which it stays 0.
+        warmup_weight: of the regularizers of the warm-up (Shi et al., 2021; classifiers only),
+            times what the radius lacks, while it grows.
         weight_ramp_fraction: share of training over which the weight of the bound grows linearly
             from 0; the clean likelihood, with "mixed" the attacked one, has what it lacks.
         bound_weight: with "mixed", the share of the bound in the worst case; an attack has the
             rest.
-        steps: of that attack, from a uniform start; the last iterate counts.
+        steps: of the attack, from a uniform start; the last iterate counts.
         step_size: of a step, as a fraction of the radius; 2 reaches the border from every start.
         beta: with "shared_adversary", weight of the divergence in the worst case.
         draws: of theta, fresh in every step, with "shared_adversary".
@@ -197,12 +207,17 @@ class RobustLikelihood(Spec):
         training: a schedule of its own; None = the model's.
     """
 
+    SECTION: ClassVar[str] = "defenses.robust_likelihood"
     kind: Literal["robust_likelihood"] = "robust_likelihood"
     perturbation: BoundedPerturbationAt
     bounds: WorstCaseBounds = "interval"
     clean_weight: Fraction = 0.5
     mixing: Literal["inside", "outside"] = "outside"
+    epsilon_density: EpsilonDensity = "two_atom"
+    epsilon_draws: PositiveInt = 2
     ramp_fraction: Fraction = 0.5
+    ramp_start: Fraction = 0.0
+    warmup_weight: NonNegative = 0.0
     weight_ramp_fraction: Fraction = 0.0
     bound_weight: Fraction = 0.1
     steps: PositiveInt = 1
@@ -226,11 +241,25 @@ class RobustLikelihood(Spec):
     def _keys_that_its_bounds_read(self) -> RobustLikelihood:
         for name, bounds in READ_WITH.items():
             value = getattr(self, name)
-            if self.bounds != bounds and value != type(self).model_fields[name].default:
+            if self.bounds not in bounds and value != type(self).model_fields[name].default:
                 raise ValueError(
                     f"{name}: got {value} with bounds: {self.bounds}; "
-                    f"allowed: only with bounds: {bounds}"
+                    f"allowed: only with bounds: {', '.join(bounds)}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _ramps_make_sense(self) -> RobustLikelihood:
+        if self.ramp_start > 0 and self.ramp_start >= self.ramp_fraction:
+            raise ValueError(
+                f"ramp_start: got {self.ramp_start}; allowed: below ramp_fraction = "
+                f"{self.ramp_fraction}, or 0"
+            )
+        if self.epsilon_density == "two_atom" and self.epsilon_draws != 2:
+            raise ValueError(
+                f"epsilon_draws: got {self.epsilon_draws} with epsilon_density: two_atom; "
+                "allowed: only with exponential, rayleigh"
+            )
         return self
 
 

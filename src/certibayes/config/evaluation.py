@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -33,3 +33,7 @@ class Evaluation(Spec):
     reference_draws: Annotated[int, Field(strict=True, ge=50, le=10_000)] = 1_000
     """Draws of each of the two samples at every observation with a reference posterior."""
     ece_bins: PositiveInt = 15
+    """Bins of the expected calibration error of a classifier."""
+    outside: Literal["permuted", "digits", "mnist", "fashion_mnist", "cifar10"] | None = None
+    """Of classifiers: a data set of as many features, whose test inputs the uncertainty should tell
+    from the task's; "permuted": the task's own, their features permuted. null = none."""

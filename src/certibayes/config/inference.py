@@ -247,3 +247,6 @@ AnyInference = Annotated[
     | MCDropoutInference,
     Field(discriminator="kind"),
 ]
+
+DRAWN_AFRESH = ("bbb", "vogn", "noisy_adam", "swag", "mc_dropout")
+"""Kinds whose posterior gives any number of independent weight vectors after training."""

@@ -12,7 +12,9 @@ from pydantic import ValidationError
 from yaml.nodes import MappingNode, Node, ScalarNode
 
 from certibayes.config.checks import findings
+from certibayes.config.descriptions import describe_schema
 from certibayes.config.errors import ConfigError, describe
+from certibayes.config.reference import reference
 from certibayes.config.study import Study
 from certibayes.config.sweeps import expanded, sweep_findings
 
@@ -78,10 +80,19 @@ def load(path: str | Path) -> Study:
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON schema of a study file; keys that start with `x-` hold YAML anchors."""
-    return Study.model_json_schema() | {"patternProperties": {ANCHORS: True}}
+    """Return the JSON schema of a study file; keys that start with `x-` hold YAML anchors.
+
+    Objects and properties carry the meaning that the docstrings of the specifications state.
+    """
+    schema = describe_schema(Study.model_json_schema(), Study)
+    return schema | {"patternProperties": {ANCHORS: True}}
 
 
 def write_json_schema(path: Path) -> None:
     """Write the JSON schema, for editors and docs."""
     path.write_text(json.dumps(json_schema(), indent=2) + "\n")
+
+
+def write_reference(path: Path) -> None:
+    """Write the reference of a study file, a Markdown page, from the JSON schema."""
+    path.write_text(reference(json_schema()), encoding="utf-8")

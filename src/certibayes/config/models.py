@@ -24,8 +24,30 @@ from certibayes.config.inference import (
     MCDropoutInference,
     SWAGInference,
 )
+from certibayes.config.networks import (
+    CNN,
+    MLP,
+    STATISTICS_SETTLED,
+    AnyNetwork,
+    normalizes,
+)
 from certibayes.config.presets import PresetSpec
 from certibayes.config.tasks import Form
+
+__all__ = [
+    "CNN",
+    "MAF",
+    "MLP",
+    "NSF",
+    "AnyEstimator",
+    "AnyNetwork",
+    "Covariance",
+    "Gaussian",
+    "Mixture",
+    "Model",
+    "Standardization",
+    "Training",
+]
 
 
 class Training(PresetSpec):
@@ -104,7 +126,13 @@ class Mixture(PresetSpec):
 
 
 class MAF(PresetSpec):
-    """Masked autoregressive flow (Papamakarios et al., 2017) on nflows."""
+    """Masked autoregressive flow (Papamakarios et al., 2017) on nflows.
+
+    Attributes:
+        transforms: number of transforms, each with a network of its own.
+        hidden: units of every hidden layer.
+        blocks: hidden layers behind the first.
+    """
 
     SECTION: ClassVar[str] = "estimator.maf"
     kind: Literal["maf"] = "maf"
@@ -156,15 +184,7 @@ class NSF(PresetSpec):
         return self
 
 
-class MLP(Spec):
-    """Multi-layer perceptron with one logit per class."""
-
-    kind: Literal["mlp"] = "mlp"
-    hidden: tuple[PositiveInt, ...] = (128,)
-
-
 AnyEstimator = Annotated[Gaussian | Mixture | MAF | NSF, Field(discriminator="kind")]
-AnyNetwork = MLP
 
 
 class Standardization(PresetSpec):
@@ -191,13 +211,19 @@ class Model(Spec):
     """
 
     estimator: AnyEstimator | None = None
+    """Of theta, for a simulator."""
     network: AnyNetwork | None = None
+    """Over labels, for a labelled data set."""
     inference: AnyInference = MAPInference()
+    """How the weights of a network are inferred; an estimator has `map`."""
     members: PositiveInt = 1
+    """Above 1: an ensemble."""
     standardization: Standardization = Standardization()
     """Of an estimator; a network sees x as it is."""
     training: Training = Training()
+    """Schedule of `train`, and of every defense without one of its own."""
     validation_fraction: OpenFraction = 0.05
+    """Share of the training rows that validates and is not trained on."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Model:
@@ -239,11 +265,28 @@ class Model(Spec):
     @model_validator(mode="after")
     def _something_drops_out(self) -> Model:
         spec, network = self.inference, self.network
-        shallow = network is not None and not network.hidden
+        shallow = isinstance(network, MLP) and not network.hidden
         if isinstance(spec, MCDropoutInference) and shallow and not spec.drop_first:
             raise ValueError(
                 "inference.drop_first: got False; allowed with network.hidden []: true, "
                 "because no other input drops out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _statistics_are_shared(self) -> Model:
+        if not normalizes(self.network):
+            return self
+        if self.members > 1:
+            raise ValueError(
+                f"members: got {self.members} with network.batch_norm; allowed: 1, because a "
+                "predictive has one set of statistics; inference.kind: ensemble shares them"
+            )
+        spec = self.inference
+        if isinstance(spec, SWAGInference) and spec.start < STATISTICS_SETTLED:
+            raise ValueError(
+                f"inference.start: got {spec.start} with network.batch_norm; allowed: at least "
+                f"{STATISTICS_SETTLED}, because statistics move before"
             )
         return self
 

@@ -2,7 +2,8 @@
 
 Numbers of `gloeckler2023` are those of Gloeckler et al. (2023), "Adversarial robustness of
 amortized Bayesian inference". A preset with the name of a task after it states besides the strength
-that their main comparison used on that task.
+that their main comparison used on that task. `strong_classifier` is certibayes' own: the
+least effort of an attack on a classifier that stands beside a certificate.
 """
 
 from __future__ import annotations
@@ -41,6 +42,23 @@ _TRADES = _SEARCH | {
     "search_direction": "reverse",
 }
 _TRADES_RADII = dict.fromkeys(_FISHER_BETAS, 0.5) | {"gaussian_linear": 0.1, "vae": 0.1}
+_LINF = {"norm": "linf", "unit": "raw"}
+_ROBUST = {
+    "perturbation": _LINF,
+    "clean_weight": 0.25,
+    "mixing": "inside",
+    "ramp_fraction": 1.0,
+    "warm_start": False,
+}
+_ROBUST_PGD = _ROBUST | {"bounds": "attack", "steps": 5, "step_size": 0.2}
+_ROBUST_SPREAD = _ROBUST | {"clean_weight": 0.0, "epsilon_draws": 2}
+_SHI = {
+    "perturbation": _LINF,
+    "clean_weight": 0.0,
+    "initialization": "interval",
+    "warmup_weight": 0.5,
+    "warm_start": False,
+}
 _NOISE = {"perturbation": _BALL | {"epsilon": 1.0}, "warm_start": False}
 
 
@@ -58,12 +76,42 @@ def _by_radius(common: Values, radii: dict[str, float]) -> dict[str, Values]:
     }
 
 
+def _filters(*counts: int, kernel: int, padding: int = 0) -> tuple[Values, ...]:
+    """Return convolutions of stride 1."""
+    return tuple({"filters": count, "kernel": kernel, "padding": padding} for count in counts)
+
+
+_POOL: Values = {"pool": 2}
+_SEVEN = (
+    *_filters(64, 64, kernel=3, padding=1),
+    {"filters": 128, "kernel": 3, "padding": 1, "stride": 2},
+    *_filters(128, 128, kernel=3, padding=1),
+)
+
 PRESETS: dict[str, dict[str, Values]] = {
+    "attacks.pgd": {
+        "strong_classifier": {"objective": "margin", "steps": 50, "restarts": 5, "points": 5}
+    },
     "defenses.fisher": _by_task(_FISHER, "beta", _FISHER_BETAS)
     | {"gloeckler2023_pyloric": _FISHER | {"beta": 100.0, "draws": 1}},
     "defenses.adversarial": _by_radius(_ADVERSARIAL, _ADVERSARIAL_RADII),
     "defenses.trades": _by_radius(_TRADES, _TRADES_RADII),
     "defenses.noise": {"gloeckler2023": _NOISE},
+    "defenses.robust_likelihood": {
+        "wicker2021": _ROBUST,
+        "wicker2021_pgd": _ROBUST_PGD,
+        "wicker2021_exponential": _ROBUST_SPREAD | {"epsilon_density": "exponential"},
+        "wicker2021_rayleigh": _ROBUST_SPREAD | {"epsilon_density": "rayleigh"},
+        "shi2021": _SHI,
+        "depalma2024_mnist": _SHI
+        | {
+            "perturbation": _LINF | {"epsilon": 0.2},
+            "bounds": "mixed",
+            "bound_weight": 0.01,
+            "ramp_start": 0.0143,
+            "ramp_fraction": 0.2857,
+        },
+    },
     "estimator.gaussian": {
         "gloeckler2023_diagonal": {"covariance": "diagonal", "hidden": (100, 100)},
         "gloeckler2023_full": {"covariance": "full", "hidden": (200, 200)},
@@ -92,6 +140,66 @@ PRESETS: dict[str, dict[str, Values]] = {
             "features": 100,
             "activation": "relu",
         }
+    },
+    "network.mlp": {
+        "wicker2021_mlp": {"hidden": (512,)},
+        "mlp_128": {"hidden": (128,)},
+        "mlp_256": {"hidden": (256,)},
+        "mlp_1024": {"hidden": (1024,)},
+        "mlp_512x2": {"hidden": (512, 512)},
+        "mlp_512x3": {"hidden": (512, 512, 512)},
+    },
+    "network.cnn": {
+        "wicker2021_small": {
+            "channels": 3,
+            "layers": (*_filters(16, 32, kernel=4), _POOL),
+            "hidden": (100,),
+        },
+        "wicker2021_mini": {
+            "channels": 3,
+            "layers": (*_filters(32, 32, kernel=4), _POOL),
+            "hidden": (512,),
+        },
+        "wicker2021_medium": {
+            "channels": 3,
+            "layers": (
+                *_filters(32, kernel=3),
+                *_filters(32, kernel=4),
+                _POOL,
+                *_filters(64, kernel=3),
+                *_filters(64, kernel=4),
+                _POOL,
+            ),
+            "hidden": (512,),
+        },
+        "wicker2021_large": {
+            "channels": 3,
+            "layers": (
+                *_filters(32, 32, kernel=3),
+                _POOL,
+                *_filters(128, 128, 128, kernel=3),
+                _POOL,
+            ),
+            "hidden": (512,),
+        },
+        "gowal2018_small": {
+            "layers": (
+                {"filters": 16, "kernel": 4, "stride": 2},
+                {"filters": 32, "kernel": 4},
+            ),
+            "hidden": (100,),
+        },
+        "gowal2018_medium": {
+            "layers": (
+                {"filters": 32, "kernel": 3},
+                {"filters": 32, "kernel": 4, "stride": 2},
+                {"filters": 64, "kernel": 3},
+                {"filters": 64, "kernel": 4, "stride": 2},
+            ),
+            "hidden": (512, 512),
+        },
+        "gowal2018_large": {"layers": _SEVEN, "hidden": (512,)},
+        "cnn7": {"layers": _SEVEN, "hidden": (512,), "batch_norm": True},
     },
     "standardization": {"gloeckler2023": {"by": "moments", "floor": 0.05}},
     "training": {

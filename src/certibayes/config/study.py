@@ -28,14 +28,21 @@ class Experiment(Spec):
     """One task, budget and model with lists of defenses, sweeps, attacks and so on."""
 
     task: Name
+    """A name of `tasks`, or a built-in task."""
     budget: PositiveInt
+    """Simulations, or training rows of a labelled data set."""
     model: Name
+    """A name of `models`."""
     defenses: tuple[Name, ...] = Field(default=("none",), min_length=1)
+    """Names of `defenses`; `none` is the model as `train` makes it."""
     sweeps: tuple[Name, ...] = ()
     """Sweeps whose defenses join those of the list."""
     attacks: tuple[Name, ...] = ()
+    """Names of `attacks`."""
     certificates: tuple[Name, ...] = ()
+    """Names of `certificates`."""
     seeds: tuple[Count, ...] = Field(default=(0,), min_length=1)
+    """Of weights, batches and draws; each makes a model of its own."""
     evaluation: Evaluation | None = None
     """Sizes of this experiment's evaluation; None = those of the study."""
 
@@ -44,7 +51,9 @@ class Study(Spec):
     """One config file."""
 
     study: Name
+    """Names the folder below `results/` and the experiment in MLflow."""
     seed: Count = 0
+    """Of simulations and test observations."""
     data_root: str | None = Field(default=None, min_length=1)
     """Folder of downloaded data sets, relative to the workflow's folder; the environment variable
     CERTIBAYES_DATA goes before it."""
@@ -52,15 +61,25 @@ class Study(Spec):
     """Where train, retrain and attack compute: "auto" = CUDA if there is one; the environment
     variable CERTIBAYES_DEVICE goes before it. No job is run again because of it."""
     tasks: dict[Name, AnyTask] = Field(default_factory=dict)
+    """Tasks with settings of their own; a built-in task with its defaults needs no entry."""
     models: dict[Name, Model]
+    """What is trained."""
     defenses: dict[Name, AnyDefense] = Field(default_factory=dict)
+    """Objectives with which models are trained again."""
     sweeps: dict[Name, Sweep] = Field(default_factory=dict)
+    """Several values of one parameter of a defense."""
     attacks: dict[Name, AnyAttack] = Field(default_factory=dict)
+    """Searches for the perturbation that does most."""
     certificates: dict[Name, AnyCertificate] = Field(default_factory=dict)
+    """Statements about every perturbation."""
     evaluation: Evaluation = Evaluation()
+    """How many observations and draws are measured."""
     selection: Selection = Selection()
+    """Which model of a task is its best."""
     tracking: Tracking = Tracking()
+    """What happens where the tracking server does not answer."""
     experiments: tuple[Experiment, ...] = Field(min_length=1)
+    """Combinations of the above; nothing else is run."""
 
     @field_validator("attacks", "certificates")
     @classmethod

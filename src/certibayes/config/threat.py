@@ -40,12 +40,14 @@ class PerturbationAt(Perturbation):
     """One ball: norm, unit and radius."""
 
     epsilon: NonNegative
+    """Radius, in `unit`."""
 
 
 class PerturbationGrid(Perturbation):
     """Balls of growing radius; epsilons are finite, >= 0 and strictly increasing."""
 
     epsilons: tuple[NonNegative, ...]
+    """Radii in `unit`, strictly increasing."""
 
     @field_validator("epsilons")
     @classmethod

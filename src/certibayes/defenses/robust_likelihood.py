@@ -9,7 +9,9 @@ from certibayes import registry
 from certibayes.attacks.base import ConditionalModel
 from certibayes.config.defenses import RobustLikelihood as RobustLikelihoodSpec
 from certibayes.defenses.ball_defense import BallDefense
+from certibayes.defenses.epsilon_density import averaged, radii
 from certibayes.defenses.mixing import mix
+from certibayes.defenses.warmup import warmup_penalty
 from certibayes.defenses.worst_case import Neighborhood, WorstCase, ramp
 from certibayes.estimators.flow import weights_once
 from certibayes.networks.initialization import interval_initialization
@@ -19,8 +21,10 @@ from certibayes.threat import Scale
 class RobustLikelihood(BallDefense[RobustLikelihoodSpec]):
     """objective = mix(log q(target | x), worst case of it over the ball), see `WorstCase`.
 
-    The radius grows linearly from 0 to the ball's over the first `ramp_fraction` of training, the
-    weight of the bound over the first `weight_ramp_fraction`.
+    The worst case is averaged over radii where these have a density, see `epsilon_density`. The
+    ball's radius grows linearly from 0 between `ramp_start` and `ramp_fraction` of training, the
+    weight of the bound over the first `weight_ramp_fraction`. While the radius grows,
+    `warmup_weight` (1 - its share) times the `warmup_penalty` is taken off.
     """
 
     def __init__(
@@ -44,19 +48,26 @@ class RobustLikelihood(BallDefense[RobustLikelihoodSpec]):
             TypeError: if the model has no such bound.
         """
         spec = self.spec
-        ball = self.ball.scaled(ramp(progress, spec.ramp_fraction)).to(x)
+        radius = ramp(progress, spec.ramp_fraction, spec.ramp_start)
+        ball = self.ball.scaled(radius).to(x)
         grown = ramp(progress, spec.weight_ramp_fraction)
         clean_weight = spec.clean_weight
         if spec.bounds != "mixed":
             clean_weight += (1 - clean_weight) * (1 - grown)
         with weights_once(model):
             at = Neighborhood(model, target, x, ball)
-            if clean_weight == 1:
+            if clean_weight == 1 or radius == 0:
                 return at.clean
-            worst = self._worst_case(spec, at, grown, generator)
-            if clean_weight == 0:
+            factors = radii(spec.epsilon_density, spec.epsilon_draws, generator)
+            worst = averaged(
+                [self._worst_case(spec, at.scaled(factor), grown, generator) for factor in factors],
+                spec.mixing,
+            )
+            if clean_weight > 0:
+                worst = mix(at.clean, worst, clean_weight, spec.mixing)
+            if spec.warmup_weight == 0 or radius == 1:
                 return worst
-            return mix(at.clean, worst, clean_weight, spec.mixing)
+            return worst - spec.warmup_weight * (1 - radius) * warmup_penalty(model, x, ball)
 
     def initialize(self, model: torch.nn.Module, generator: torch.Generator) -> None:
         """Draw the weights for interval bounds if `initialization` is "interval"."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -42,6 +42,10 @@ class Neighborhood:
         log: Tensor = self.q.log_prob(self.target)
         return log
 
+    def scaled(self, factor: float) -> Neighborhood:
+        """Return the same pairs with the radius multiplied by a factor >= 0."""
+        return self if factor == 1 else replace(self, ball=self.ball.scaled(factor))
+
 
 class WorstCase(Protocol):
     """One way of bounding the worst case over a ball; registered by the name of its `bounds`."""
@@ -63,11 +67,14 @@ class WorstCase(Protocol):
         ...
 
 
-def ramp(progress: float, fraction: float) -> float:
-    """Return progress / fraction, at most 1; 1 if the fraction is 0.
+def ramp(progress: float, fraction: float, start: float = 0.0) -> float:
+    """Return (progress - start) / (fraction - start) within [0, 1]; 1 if the fraction is 0.
 
     Args:
         progress: share of training done, in [0, 1].
-        fraction: share of training over which something grows linearly from 0 to 1.
+        fraction: share of training after which something has grown from 0 to 1.
+        start: share of training over which it stays 0, below the fraction or 0.
     """
-    return min(1.0, progress / fraction) if fraction > 0 else 1.0
+    if fraction <= start:
+        return 1.0
+    return min(1.0, max(0.0, (progress - start) / (fraction - start)))

@@ -15,6 +15,8 @@ from certibayes.diagnosis.finding import Finding
 NAME = "slurm"
 PROFILE = Path("profiles") / "slurm" / "config.yaml"
 STATUS_COMMAND = "slurm-status-command"
+UNCONFIGURED = "Could not establish a configuration source"
+"""What a client says that neither a file nor the network tells of any cluster."""
 FIRST_LOOK = "slurm-init-seconds-before-status-checks"
 FIRST_LOOK_SECONDS = 40
 """What the executor waits before it first asks, unless the profile says otherwise."""
@@ -29,6 +31,8 @@ def slurm(workdir: Path) -> Finding:
     if shutil.which("squeue") is None:
         return Finding(NAME, "sbatch without squeue", "install Slurm's client commands")
     code, answer = _answer("squeue", "--noheader")
+    if code != 0 and UNCONFIGURED in answer:
+        return Finding(NAME, "installed, but no cluster is configured here")
     if code != 0:
         advice = "see to slurmctld, munge and /etc/slurm/slurm.conf; squeue has to work by itself"
         return Finding(NAME, f"squeue fails: {answer}", advice)

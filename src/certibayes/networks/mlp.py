@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from certibayes.config.models import MLP as MLPSpec  # noqa: N811
+from certibayes.config.networks import MLP as MLPSpec  # noqa: N811
 from certibayes.networks.layers import dense_layers
 
 

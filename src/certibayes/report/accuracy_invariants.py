@@ -15,12 +15,14 @@ def accuracy_findings(items: Items) -> Iterator[Finding]:
 
     An observation that is certified at epsilon stays correct under every attack of the same norm
     and unit with a radius up to epsilon; one that is wrong without attack is never right under
-    attack, because x itself is a candidate.
+    attack, because x itself is a candidate. A `posterior_decision` speaks of another predictive
+    than the stored one that is attacked.
     """
     for certificate in items.of("certify"):
         for epsilon in items.epsilons(certificate):
             yield from _one_verdict(items, certificate, epsilon)
-            yield from _certified(items, certificate, epsilon)
+            if certificate.kind != "posterior_decision":
+                yield from _certified(items, certificate, epsilon)
     for attack in items.of("attack"):
         for epsilon in items.epsilons(attack):
             yield from _attacked(items, attack, epsilon)

@@ -88,7 +88,9 @@ def _above_noise(items: Items, attack: Method, noise: Method, epsilon: float) ->
         yield Finding(name, holds, detail, attack, epsilon, attack, epsilon)
     if attack.kind not in _ASCENDING:
         return
-    quantity = "correct" if attack.objective == "expected_loss" else str(attack.objective)
+    quantity = (
+        "correct" if attack.objective in ("expected_loss", "margin") else str(attack.objective)
+    )
     low, high = items.get(noise, epsilon, quantity), items.get(attack, epsilon, quantity)
     if low is not None and high is not None and quantity in _REPORTED:
         gain = _REPORTED[quantity] * _difference(high.astype(float), low.astype(float))

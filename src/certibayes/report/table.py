@@ -20,8 +20,8 @@ from certibayes.report.tightness import tightness_parts
 from certibayes.writing import atomic
 
 WIDTH = 120
-_GROUP = ["task", "budget", "norm", "unit", "clip", "mask"]
-_MODEL = ["model", "defense", "seed"]
+GROUP = ["task", "budget", "norm", "unit", "clip", "mask"]
+MODEL = ["model", "defense", "seed"]
 _HEADLINES = (
     *("nll", "accuracy", "ece", "coverage_area", "coverage_90"),
     *("forward_kl_median", "reverse_kl_median", "total_variation_median", "certified_share"),
@@ -48,7 +48,7 @@ def render(summary: pd.DataFrame) -> str:
     Certified bounds are rounded against the claim: upper bounds up, certified accuracy down.
     """
     table = levels(summary)
-    blocks = [_block(group) for _, group in table.groupby(_GROUP, sort=False, dropna=False)]
+    blocks = [_block(group) for _, group in table.groupby(GROUP, sort=False, dropna=False)]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -61,13 +61,13 @@ def write_html(summary: pd.DataFrame, path: Path) -> None:
     """
     table = levels(summary)
     parts = [
-        f"<h2>{escape(_title(group))}</h2>\n<p>{escape(_terms(group))}</p>\n"
+        f"<h2>{escape(title(group))}</h2>\n<p>{escape(terms(group))}</p>\n"
         + group.assign(certified=_certified(group))
-        .drop(columns=[*_GROUP, "form"])
+        .drop(columns=[*GROUP, "form"])
         .dropna(axis=1, how="all")
         .rename(columns=lambda name: name.replace("_", " "))
         .to_html(index=False, na_rep="", float_format=lambda value: f"{value:.4g}", border=0)
-        for _, group in table.groupby(_GROUP, sort=False, dropna=False)
+        for _, group in table.groupby(GROUP, sort=False, dropna=False)
     ]
     style = files("certibayes.report").joinpath("table.css").read_text()
     more = [*tightness_parts(summary), *exact_parts(summary), *_over_seeds(summary)]
@@ -101,21 +101,22 @@ def _certified(group: pd.DataFrame) -> pd.Series:
     return group["certified"].map(lambda value: bound_text(value, up=posterior))
 
 
-def _title(group: pd.DataFrame) -> str:
+def title(group: pd.DataFrame) -> str:
+    """Return task, budget, what the level is and the ball of rows of `levels` that share them."""
     first = group.iloc[0]
     level = "accuracy"
     if first["form"] == "posterior":
         level = "median total variation"
     size = f"{first['observations']:.0f} observations"
-    title = f"{first['task']}, budget {first['budget']}: {level}, {size}"
+    text = f"{first['task']}, budget {first['budget']}: {level}, {size}"
     if not _given(first["norm"]):
-        return title
+        return text
     ball = [f"clip {first['clip']}"] if _given(first["clip"]) else []
     ball += [f"features {first['mask']}"] if _given(first["mask"]) else []
-    return ", ".join([f"{title}, ball {first['norm']}, {first['unit']}", *ball])
+    return ", ".join([f"{text}, ball {first['norm']}, {first['unit']}", *ball])
 
 
-def _terms(group: pd.DataFrame) -> str:
+def terms(group: pd.DataFrame) -> str:
     """Return what a certificate of the group states, or that there is none."""
     if group["certified"].isna().all():
         return "no certificate" + _held(group.iloc[0])
@@ -146,8 +147,8 @@ def _block(group: pd.DataFrame) -> str:
     head = "".join((label or spread).rjust(width) for label, width in _CELLS)
     widths = [width for _, width in _CELLS]
     over = "share of verdicts".rjust(sum(widths[:9])) + measure.rjust(sum(widths[9:]))
-    lines = [_title(group), *wrap(_terms(group), WIDTH, initial_indent="  "), over, head]
-    for _, rows in group.groupby(_MODEL, sort=False):
+    lines = [title(group), *wrap(terms(group), WIDTH, initial_indent="  "), over, head]
+    for _, rows in group.groupby(MODEL, sort=False):
         lines.append(_model_line(rows.iloc[0]))
         lines += [_level_line(row) for _, row in rows.iterrows() if _given(row["epsilon"])]
     return "\n".join(line.rstrip() for line in lines)
@@ -174,10 +175,19 @@ def _reference(row: pd.Series) -> str:
 
 
 def _level_line(row: pd.Series) -> str:
+    texts = level_texts(row)
+    return "".join(text.rjust(width) for text, (_, width) in zip(texts, _CELLS, strict=True))
+
+
+def level_texts(row: pd.Series) -> tuple[str, ...]:
+    """Return the cells of one epsilon: levels, bound with interval, verdicts, calibration.
+
+    Bounds and shares of verdicts are rounded against the claim.
+    """
     before, after = "coverage_clean", "coverage_attacked"
     if row["form"] == "classification":
         before, after = "ece_clean", "ece_attacked"
-    texts = (
+    return (
         f"{row['epsilon']:g}",
         _number(row["clean"]),
         _number(row["noise"]),
@@ -190,7 +200,6 @@ def _level_line(row: pd.Series) -> str:
         _number(row[before]),
         _number(row[after]),
     )
-    return "".join(text.rjust(width) for text, (_, width) in zip(texts, _CELLS, strict=True))
 
 
 def _given(value: Any) -> bool:

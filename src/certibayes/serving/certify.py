@@ -21,7 +21,8 @@ from certibayes.tasks.base import Task
 from certibayes.threat import Ball
 
 Stated = PosteriorShift | Decision
-"""Certificates that need no more than x: `log_density` and `coverage` speak of a given theta."""
+"""Certificates that need no more than x and the stored model: `log_density` and `coverage` speak of
+a given theta, `posterior_decision` of weights that are drawn anew."""
 SEED_BITS = 53
 """As many as every reader of JSON keeps."""
 

@@ -69,7 +69,8 @@ def _finished(
         save_arrays(path, {"x": x.numpy(), "selected": result.objective.cpu().double().numpy()})
     arrays = load_arrays(path)
     log.info("%s at %g: median %.4g", job.attack, epsilon, np.median(arrays["selected"]))
-    run.metrics(_metrics(arrays), step=job.attack_spec.perturbation.epsilons.index(epsilon))
+    step = job.attack_spec.perturbation.epsilons.index(epsilon)
+    run.metrics(_metrics(arrays) | {"attack/epsilon": epsilon}, step=step)
     run.stop_if_asked()
     return arrays
 

@@ -123,6 +123,24 @@ def load_model(job: ModelJob, layout: Layout, task: Task) -> nn.Module:
     return model.eval().requires_grad_(False)
 
 
+def draw_model(job: ModelJob, layout: Layout, task: Task, draws: int, seed: int) -> nn.Module:
+    """Return the predictive of fresh weight vectors, drawn from the posterior as trained.
+
+    Args:
+        job: a model of one member, whose inference draws afresh.
+        layout: paths of the study.
+        task: the job's.
+        draws: number of weight vectors.
+        seed: of these alone.
+    """
+    state, _ = load_weights(layout.weights(job))
+    inference = build_inference(job, build_network(job, layout, task))
+    inference.load_lasting_state(_with_prefix(state, INFERENCE))
+    with torch.no_grad():
+        samples = inference.sample(draws, generator(seed, "weights"))
+    return inference.model(samples).eval().requires_grad_(False)
+
+
 def _load_member(
     job: ModelJob, layout: Layout, task: Task, member: int, state: dict[str, Tensor]
 ) -> nn.Module:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from certibayes.certificates.base import CertificateResult, Verdict
 from certibayes.certificates.density_results import CoverageResult, LogDensityResult
+from certibayes.certificates.posterior_decision_result import PosteriorDecisionResult
 from certibayes.certificates.posterior_shift import PosteriorShiftResult
 from certibayes.config.certificates import Certificate
 from certibayes.config.jobs import EvaluateJob
@@ -65,6 +66,8 @@ def to_arrays(result: CertificateResult) -> dict[str, np.ndarray]:
         }
         if result.kl_bound is not None:
             arrays["kl_bound"] = result.kl_bound.numpy()
+    if isinstance(result, PosteriorDecisionResult):
+        arrays["mean"] = result.mean.numpy()
     if isinstance(result, LogDensityResult):
         arrays |= {"least": result.least.numpy(), "most": result.most.numpy()}
     if isinstance(result, CoverageResult):
@@ -101,7 +104,8 @@ def from_arrays(arrays: dict[str, np.ndarray]) -> CertificateResult:
             comparison=tensors["comparison"],
         )
     if "comparison" not in tensors:
-        return result
+        mean = tensors.get("mean")
+        return result if mean is None else PosteriorDecisionResult(**common, mean=mean)
     return PosteriorShiftResult(
         **common,
         mean=tensors["mean"],

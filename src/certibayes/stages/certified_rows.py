@@ -1,13 +1,36 @@
-"""The observations and targets that a certificate speaks of."""
+"""The model, the observations and the targets that a certificate speaks of."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from certibayes.config.certificates import Certificate, Coverage, Decision, LogDensity
+from certibayes.config.certificates import (
+    Certificate,
+    Coverage,
+    Decision,
+    LogDensity,
+    PosteriorDecision,
+)
 from certibayes.config.errors import ConfigError
+from certibayes.config.jobs import ModelJob
+from certibayes.layout import Layout
+from certibayes.seeding import derive_seed
+from certibayes.stages.building import draw_model, load_model
 from certibayes.stages.observations import Observations
+from certibayes.tasks.base import Task
+
+
+def seed_of(job: ModelJob) -> int:
+    """Return the seed of all draws of a model's certificates."""
+    return derive_seed(job.study_seed, job.task, job.seed, "certify")
+
+
+def model_of(spec: Certificate, job: ModelJob, layout: Layout, task: Task) -> nn.Module:
+    """Return the model that a certificate speaks of, float64: as stored, or of fresh weights."""
+    if isinstance(spec, PosteriorDecision):
+        return draw_model(job, layout, task, spec.draws, seed_of(job)).double()
+    return load_model(job, layout, task).double()
 
 
 def rows_of(spec: Certificate, x: Tensor, tests: int) -> Tensor:
@@ -35,7 +58,7 @@ def targets_of(spec: Certificate, observations: Observations) -> Tensor | None:
         ConfigError: if a stated theta has not as many entries as the task has parameters.
     """
     target = observations.target
-    if isinstance(spec, Decision | Coverage):
+    if isinstance(spec, Decision | PosteriorDecision | Coverage):
         return target
     if not isinstance(spec, LogDensity):
         return None

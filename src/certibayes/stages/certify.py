@@ -22,19 +22,18 @@ from certibayes.certificates.radius import (
     certified_radius,
     least_over_larger,
 )
-from certibayes.config.certificates import Coverage, Decision, PosteriorShift
+from certibayes.config.certificates import Coverage, Decision, PosteriorDecision, PosteriorShift
 from certibayes.config.jobs import CertifyJob
 from certibayes.io import load_arrays, save_arrays
 from certibayes.layout import Layout
-from certibayes.seeding import derive_seed
-from certibayes.stages.building import build_task, load_model
+from certibayes.stages.building import build_task
 from certibayes.stages.certificate_files import (
     ANSWER,
     COMPARISON_LOG_PROB,
     COMPARISON_THETA,
     to_arrays,
 )
-from certibayes.stages.certified_rows import rows_of, targets_of
+from certibayes.stages.certified_rows import model_of, rows_of, seed_of, targets_of
 from certibayes.stages.observations import ball_of, load_observations
 from certibayes.tasks.base import ThetaTask
 
@@ -74,7 +73,7 @@ def run(job: CertifyJob, layout: Layout, code: str) -> None:
         save_arrays(
             folder / "certificate.npz", {"epsilons": np.array(epsilons)} | arrays | comparison
         )
-        run.finished(_metrics(found[-1]))
+        run.finished(_metrics(job, found[-1]))
 
 
 def _finished(
@@ -98,14 +97,15 @@ def _finished(
         np.median(arrays["upper"]),
         np.mean(arrays["verdict"] == "certified"),
     )
-    run.metrics(_metrics(arrays), step=grid.epsilons.index(epsilon))
+    step = grid.epsilons.index(epsilon)
+    run.metrics(_metrics(job, arrays) | {"certify/epsilon": epsilon}, step=step)
     run.stop_if_asked()
     return arrays
 
 
 def _states_radius(job: CertifyJob) -> bool:
     spec = job.certificate_spec
-    return isinstance(spec, PosteriorShift | Decision) and spec.radius
+    return isinstance(spec, PosteriorShift | Decision | PosteriorDecision) and spec.radius
 
 
 def _radius(arrays: dict[str, np.ndarray], epsilons: tuple[float, ...]) -> dict[str, np.ndarray]:
@@ -145,9 +145,10 @@ def _require_monotone(arrays: dict[str, np.ndarray]) -> None:
     require_monotone(quantity, list(torch.from_numpy(arrays[quantity])))
 
 
-def _metrics(arrays: dict[str, np.ndarray]) -> dict[str, float]:
+def _metrics(job: CertifyJob, arrays: dict[str, np.ndarray]) -> dict[str, float]:
+    bounded = "tv" if isinstance(job.certificate_spec, PosteriorShift) else "upper"
     return {
-        "certify/upper_median": float(np.median(arrays["upper"])),
+        f"certify/{bounded}_median": float(np.median(arrays["upper"])),
         "certify/certified_share": float(np.mean(arrays["verdict"] == "certified")),
     }
 
@@ -156,10 +157,10 @@ def _prepare(job: CertifyJob, layout: Layout, certificate: Certificate[Any, Any]
     task = build_task(job)
     observations = load_observations(layout, job, job.observations)
     return certificate.prepare(
-        load_model(job, layout, task).double(),
+        model_of(job.certificate_spec, job, layout, task),
         rows_of(job.certificate_spec, observations.x, observations.tests),
         targets_of(job.certificate_spec, observations),
-        seed=derive_seed(job.study_seed, job.task, job.seed, "certify"),
+        seed=seed_of(job),
     )
 
 

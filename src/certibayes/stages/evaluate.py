@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from certibayes.stages.attack_files import ATTACK_FILES, with_checks
 from certibayes.stages.building import build_task, load_model, simulator_files
 from certibayes.stages.data import load_scale
 from certibayes.stages.evaluate_classifier import evaluate_classifier
+from certibayes.stages.evaluate_metrics import clean_metrics, curves, headline_ball, latest
 from certibayes.stages.evaluate_posterior import evaluate_posterior
 from certibayes.stages.findings import Findings
 from certibayes.writing import atomic
@@ -45,7 +45,10 @@ def run(job: EvaluateJob, layout: Layout, code: str) -> None:
         _write_table(folder / "parameters.csv", findings.parameter_table())
         save_arrays(folder / "items.npz", findings.items | {"meta": _meta(job)})
         save_arrays(folder / "posterior.npz", findings.posterior)
-        run.finished(_metrics(table))
+        for step, values in enumerate(curves(table)):
+            run.metrics(values, step=step)
+        run.params(headline_ball(table))
+        run.finished(clean_metrics(table) | latest(curves(table)))
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:
@@ -82,25 +85,3 @@ def _meta(job: EvaluateJob) -> np.ndarray:
             "mask": spec.mask,
         }
     return np.array(json.dumps(meta))
-
-
-def _metrics(table: pd.DataFrame) -> dict[str, float]:
-    """Return the numbers that compare runs: names are equal in all models and studies."""
-    metrics: dict[str, float] = {}
-    for row in table.to_dict("records"):
-        place = (
-            "evaluate/clean"
-            if row["method"] == "clean"
-            else (f"{row['stage']}/{row['method']}/{row['epsilon']:g}")
-        )
-        for name, value in row.items():
-            if name not in _IDENTIFYING and isinstance(value, float | int) and math.isfinite(value):
-                metrics[f"{place}/{name}"] = float(value)
-    return metrics
-
-
-_IDENTIFYING = (
-    *("budget", "seed", "epsilon", "observations", "features", "inactive_features"),
-    *("tau", "drop", "level", "simultaneous", "confidence", "draws", "nll_pairs"),
-    *("reference_observations", "reference_draws", "predictive_simulations"),
-)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from certibayes import registry
 from certibayes.bnn.predictive import Predictive
 from certibayes.certificates.base import CertificateResult
+from certibayes.config.certificates import Decision, PosteriorDecision
 from certibayes.config.jobs import EvaluateJob
 from certibayes.layout import Layout
 from certibayes.metrics.accuracy import correct
@@ -15,6 +16,9 @@ from certibayes.metrics.calibration import expected_calibration_error
 from certibayes.metrics.nll import negative_log_likelihood
 from certibayes.stages.attack_files import StoredAttack, stored_attacks
 from certibayes.stages.certificate_files import StoredCertificate, stored_certificates
+from certibayes.stages.certified_rows import model_of, seed_of
+from certibayes.stages.evaluate_outside import outside_columns, outside_probabilities
+from certibayes.stages.evaluate_weights import ROWS_AT_ONCE, sample_probabilities, weight_columns
 from certibayes.stages.findings import Findings, Value, attack_columns, perturbation_columns
 from certibayes.stages.observations import Observations, ball_of, load_observations
 from certibayes.tasks.base import Task
@@ -32,21 +36,34 @@ def evaluate_classifier(job: EvaluateJob, layout: Layout, task: Task, model: nn.
     clean = _predict(model, observations.x)
     right = correct(clean, observations.target)
     quality = _quality(job, clean, observations.target, right)
-    findings.add_items("clean", {"correct": right})
-    findings.add_row(job, "evaluate", "clean", "clean", observations=observations.tests, **quality)
+    outside = outside_probabilities(job, model, observations.x)
+    spread, items = weight_columns(job, model, observations.x, observations.target)
+    findings.add_items("clean", {"correct": right, **items})
+    findings.add_row(
+        job,
+        "evaluate",
+        "clean",
+        "clean",
+        observations=observations.tests,
+        **quality,
+        **spread,
+        **outside_columns(sample_probabilities(model, observations.x), outside),
+    )
     attacks = list(stored_attacks(job, layout))
     for attack in attacks:
-        _add_attack(findings, job, model, observations, attack, right, quality["nll"])
+        detection = outside_columns(sample_probabilities(model, attack.x), outside)
+        _add_attack(findings, job, model, observations, attack, right, quality["nll"], detection)
     for name in job.certificates:
         for certificate in stored_certificates(job, layout, name):
-            result = _confront(job, layout, task, model, observations, certificate, attacks)
+            result = _confront(job, layout, task, observations, certificate, attacks)
             _add_certificate(findings, job, certificate, result)
     return findings
 
 
 def _predict(model: Predictive, x: Tensor) -> Tensor:
+    rows = max(1, ROWS_AT_ONCE // model.samples)
     with torch.no_grad():
-        return model(x).probs
+        return torch.cat([model(one).probs for one in x.split(rows)])
 
 
 def _quality(
@@ -69,6 +86,7 @@ def _add_attack(
     attack: StoredAttack,
     clean_right: Tensor,
     clean_nll: Value,
+    detection: dict[str, Value],
 ) -> None:
     probabilities = _predict(model, attack.x)
     right = correct(probabilities, observations.target) & clean_right
@@ -82,6 +100,7 @@ def _add_attack(
         observations=observations.tests,
         nll_clean=clean_nll,
         **_quality(job, probabilities, observations.target, right),
+        **detection,
     )
 
 
@@ -89,7 +108,6 @@ def _confront(
     job: EvaluateJob,
     layout: Layout,
     task: Task,
-    model: Predictive,
     observations: Observations,
     certificate: StoredCertificate,
     attacks: list[StoredAttack],
@@ -97,7 +115,8 @@ def _confront(
     """Return the result after every attack whose points lie in the certified ball."""
     spec = certificate.spec
     rule = registry.load("certificate", spec.kind)(spec)
-    prepared = rule.prepare(model, observations.x, observations.target, seed=0)
+    model = model_of(spec, job, layout, task)
+    prepared = rule.prepare(model, observations.x, observations.target, seed_of(job))
     ball = ball_of(layout, job, task, spec.perturbation.at(certificate.epsilon))
     result: CertificateResult = certificate.result
     for attack in attacks:
@@ -121,6 +140,8 @@ def _add_certificate(
         },
     )
     certified = float(result.certified.double().mean())
+    spec = certificate.spec
+    drawn = spec if isinstance(spec, PosteriorDecision) else None
     findings.add_row(
         job,
         "certify",
@@ -134,6 +155,9 @@ def _add_certificate(
         unknown_share=float(unknown.double().mean()),
         radius_median=None if certificate.radius is None else float(certificate.radius.median()),
         confidence=result.confidence,
-        interval="deterministic",
+        simultaneous=None if drawn is None else drawn.statements(len(result.upper)),
+        draws=None if drawn is None else drawn.draws,
+        interval="deterministic" if drawn is None else drawn.interval,
+        bounds=spec.bounds if isinstance(spec, Decision | PosteriorDecision) else None,
         seconds=result.seconds,
     )

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from certibayes.layout import Layout
 from certibayes.locking import HOLDER_VARIABLE, StudyLock, StudyLockedError
 from certibayes.workflow.plan import DEVICE_VARIABLE, Plan
 from certibayes.writing import WriteError, atomic
-
-ECHO = "study.json"
 
 
 def begin(plan: Plan, study_file: Path, local: bool = True) -> None:
@@ -39,7 +38,7 @@ def begin(plan: Plan, study_file: Path, local: bool = True) -> None:
             raise WorkflowError(str(error)) from None
     if local:
         _require_device()
-    _write(folder / ECHO, plan.study.model_dump_json(indent=2) + "\n")
+    _write(Layout(folder).study_file, plan.study.model_dump_json(indent=2) + "\n")
     _write(Path(plan.report_file), plan.report_text())
     if _sync(plan, study_file, "--prepare") != 0:
         raise WorkflowError("tracking could not be prepared; nothing was run")

@@ -1,0 +1,54 @@
+"""What the weight samples of a classifier say by themselves: their spread, and their mean."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from certibayes.bnn.predictive import Predictive
+from certibayes.config.inference import DRAWN_AFRESH
+from certibayes.config.jobs import EvaluateJob
+from certibayes.metrics.accuracy import accuracy
+from certibayes.metrics.calibration import expected_calibration_error
+from certibayes.metrics.nll import negative_log_likelihood
+from certibayes.metrics.uncertainty import entropy, mutual_information
+from certibayes.metrics.weight_spread import disagreement, predictive_std, relative_std
+from certibayes.stages.findings import Value
+
+ROWS_AT_ONCE = 2**14
+"""Pairs of an observation and a weight sample that are predicted together."""
+
+
+@torch.no_grad()
+def sample_probabilities(model: Predictive, x: Tensor) -> Tensor:
+    """Return the probabilities of every weight sample, shape (samples, batch, classes)."""
+    rows = max(1, ROWS_AT_ONCE // model.samples)
+    return torch.cat([model.sample_logits(one).softmax(-1) for one in x.split(rows)], 1)
+
+
+def weight_columns(
+    job: EvaluateJob, model: Predictive, x: Tensor, labels: Tensor
+) -> tuple[dict[str, Value], dict[str, Tensor]]:
+    """Return columns and items of the clean row.
+
+    The network at the mean of the weight samples stands for a posterior with one mode: models of
+    several members, chains or unrelated weights have none.
+    """
+    each = sample_probabilities(model, x)
+    items = {
+        "disagreement": disagreement(each),
+        "predictive_std": predictive_std(each),
+        "entropy": entropy(each.mean(0)),
+        "mutual_information": mutual_information(each),
+    }
+    columns: dict[str, Value] = {name: float(value.mean()) for name, value in items.items()}
+    columns["weight_std"] = relative_std(model.weight_samples.values())
+    if job.model_spec.members > 1 or job.model_spec.inference.kind not in DRAWN_AFRESH:
+        return columns, items
+    means = {name: w.mean(0, keepdim=True) for name, w in model.weight_samples.items()}
+    alone = sample_probabilities(Predictive(model.network, means), x)[0]
+    log_prob = alone.gather(1, labels.unsqueeze(1)).squeeze(1).log()
+    columns["mean_network_accuracy"] = accuracy(alone, labels)
+    columns["mean_network_nll"] = float(negative_log_likelihood(log_prob).mean)
+    columns["mean_network_ece"] = expected_calibration_error(alone, labels, job.evaluation.ece_bins)
+    return columns, items
