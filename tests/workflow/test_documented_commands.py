@@ -111,7 +111,11 @@ def test_every_command_stands_in_one_table():
 def test_make_would_do_what_the_page_says(command):
     program, *arguments = shlex.split(command)
     answer = subprocess.run(
-        [program, "--dry-run", "--always-make", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        [program, "--dry-run", "--always-make", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert answer.returncode == 0, answer.stderr
     assert SHOWN_BY_MAKE[command] in " ".join(answer.stdout.replace("\\\n", " ").split())
