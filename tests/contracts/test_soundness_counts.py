@@ -171,7 +171,7 @@ def decision(_, ball):
 def posterior_decision(_, ball):
     """The deterministic part of the statement: on the drawn weights."""
     case = decision_case()
-    spec = PosteriorDecisionSpec(perturbation=GRID, bounds="crown_ibp")
+    spec = PosteriorDecisionSpec(perturbation=GRID, bounds="crown_ibp", draws=case.model.samples)
     certificate = registry.load("certificate", "posterior_decision")(spec)
     prepared = certificate.prepare(case.model, case.x, case.target, seed=0)
     labels = case.target.unsqueeze(-1)

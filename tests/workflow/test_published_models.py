@@ -230,7 +230,9 @@ def test_two_processes_that_register_one_package_leave_one_version(base, tmp_pat
     (tmp_path / "saved" / "MLmodel").write_text("the same package, saved by another process")
     registration = Registration(session)
     digest = first.tags["package"]
-    assert registration.add(name, digest, tmp_path / "saved", None, first.tags) == first.version
+    assert registration.add(name, digest, tmp_path / "saved", None, first.tags) == str(
+        first.version
+    )
     assert list(registered(base)[name]) == [first.version]
 
 
