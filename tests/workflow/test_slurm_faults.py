@@ -15,8 +15,9 @@ from conftest import Project
 pytestmark = pytest.mark.slurm
 
 WEIGHTS = "results/tiny/gaussian_linear_sbibm/n1000/gaussian/none/seed{seed}/model"
-LOOP = "    for metrics in loop.steps():\n"
-SLOW = "        time.sleep(0.0 if state else 0.5)\n"
+LOOP = "        for metrics in loop.steps():\n"
+RESUMED = "        resumed = loop.step > 0\n"
+SLOW = "            time.sleep(0.0 if resumed else 0.5)\n"
 CANCELLED, LIMITED, INTERRUPTED = 0, 1, 2
 
 
@@ -62,7 +63,7 @@ def stopped(slurm, tmp_path_factory):
     training = project.copy_package() / "training.py"
     text = training.read_text()
     assert text.count(LOOP) == 1
-    training.write_text(text.replace(LOOP, LOOP + SLOW))
+    training.write_text(text.replace(LOOP, RESUMED + LOOP + SLOW))
     limit = f"attempt if wildcards.seed == '{LIMITED}' else 20 * attempt"
     profile = write_profile(project, runtime=limit)
     targets = [f"{WEIGHTS.format(seed=seed)}/run.json" for seed in (CANCELLED, LIMITED)]
