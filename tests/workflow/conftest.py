@@ -1,6 +1,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,13 @@ STUDY = {
         }
     ],
 }
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptible():
+    """Let children heed SIGINT where the suite itself is a shell's background job."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Project:
