@@ -21,10 +21,11 @@ def region_of(norm, features=3):
     return box if norm == "linf" else Ellipsoid(center, radius, box, False)
 
 
-def drawn(region, size, broken=()):
+def drawn(region, size, broken=(), first_way=0):
     """Log ratios slope . d + offset + bend |d|^2, planes below them, own worst cases.
 
-    Of the broken draws the planes are useless in various ways; their own worst cases hold.
+    Of the broken draws the planes are useless, each in the next of five ways; their own worst cases
+    hold.
     """
     source = generator("drawn", size)
     shape = (DRAWS, *region.center.shape)
@@ -38,9 +39,9 @@ def drawn(region, size, broken=()):
         return (slope * step).sum(-1) + offset + bend * step.square().sum(-1)
 
     given, below = slope.clone(), offset.clone()
-    for position, draw in enumerate(broken):
-        below[draw] = (-torch.inf, torch.nan, -1e9, -40.0 * size, -1e200)[position % 5]
-        given[draw, :, 0] *= (1.0, torch.nan, 1.0, 1.0, 1.0)[position % 5]
+    for way, draw in enumerate(broken, first_way):
+        below[draw] = (-torch.inf, torch.nan, -1e9, -40.0 * size, -1e200)[way % 5]
+        given[draw, :, 0] *= (1.0, torch.nan, 1.0, 1.0, 1.0)[way % 5]
     least = own.clone()
     if broken:
         least[broken[0]] = -torch.inf
@@ -98,14 +99,26 @@ def test_no_point_exceeds_the_bounds(norm, size, broken):
             at = projected(ahead)
 
 
-@pytest.mark.parametrize("kind", range(5))
-def test_a_useless_plane_costs_its_own_term(kind):
+@pytest.mark.parametrize("way", range(5))
+def test_a_useless_plane_costs_its_own_term(way):
+    """Of n draws, none far before one plane g breaks, it adds (1 + max(g, 0) / 2) / n at most.
+
+    Its term becomes 1, which adds at most 1 / n to either mean. In the parabola bound of the others
+    min over s of A (s^2 + 2 s first + second) its plane becomes 0. The mean square, a maximum of
+    sums of squares, cannot grow. `first`, minus the least mean of the planes, can: where g is
+    positive it held that mean up, by its largest value over n at most. As A s <= 1 / 4, see
+    `curvature`, the factor of `first` is at most 1 / 2.
+    """
     region = region_of("linf")
     planes, _ = drawn(region, 0.1)
     whole, cut = bounded(region, planes), far_cut([planes])
-    broken, _ = drawn(region, 0.1, (5,) * (kind + 1))
+    assert (-planes.deepest <= cut).all()
+    slope = planes.slope[5]
+    highest = -least_product(-slope, region) - (slope * region.center).sum(-1) + planes.offset[5]
+    broken, _ = drawn(region, 0.1, (5,), way)
     found = bounded(region, broken, cut)
-    assert (found.variation <= whole.variation + 1.5 / DRAWS).all()
+    slack = (1 + highest.clamp(min=0.0) / 2) / DRAWS
+    assert (found.variation <= whole.variation + slack + 1e-12).all()
     assert (found.square <= whole.square + 1 / DRAWS + 1e-12).all()
     assert (found.variation < 0.5).all()
 

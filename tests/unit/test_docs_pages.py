@@ -39,6 +39,14 @@ def test_links_lead_somewhere(page):
             assert anchor in anchors(place), target
 
 
+@pytest.mark.parametrize("script", ["bounds_cost", "certificate_speed", "training_cost"])
+def test_the_index_names_measured_costs(script):
+    assert f"]({script}.md)" in (ROOT / "docs" / "index.md").read_text()
+    text = (ROOT / "docs" / f"{script}.md").read_text()
+    assert f"python benchmarks/{script}.py" in text
+    assert "Target" in text
+
+
 def test_every_certificate_has_a_page():
     names = {path.stem for path in FOLDER.glob("*.md")}
     assert names == {*registry.names("certificate"), *SWITCHES}

@@ -33,16 +33,14 @@ def affine(
         bias: added to the output, broadcast; None = 0.
         operator: the linear map.
     """
+    center = operator(region.center, weight)
+    if bias is not None:
+        center = center + bias
     if isinstance(region, Interval):
-        center = operator(region.center, weight)
-        bounds = Interval.around(center, operator(region.radius, weight.abs()))
-    else:
-        center = operator(region.center, weight)
-        square = operator(region.radius.square(), weight.square())
-        bounds = Interval.around(center, safe_sqrt(square))
-        if region.cut:
-            bounds = bounds.intersect(affine(region.box, weight, operator=operator))
-    return bounds if bias is None else bounds + bias
+        return Interval.around(center, operator(region.radius, weight.abs()))
+    square = operator(region.radius.square(), weight.square())
+    bounds = Interval.around(center, safe_sqrt(square))
+    return bounds.intersect(affine(region.box, weight, bias, operator)) if region.cut else bounds
 
 
 def row_products(vectors: Tensor, weight: Tensor) -> Tensor:

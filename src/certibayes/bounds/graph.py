@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from itertools import count
 
+import torch
 from torch import Tensor
 
 from certibayes.bounds.ellipsoid import Region
@@ -103,3 +104,32 @@ class Input(Node):
 def sum_features(values: Tensor, features: int) -> Tensor:
     """Return the sums over the last `features` dimensions."""
     return values.sum(tuple(range(-features, 0))) if features else values
+
+
+def is_shared(coefficients: Tensor, values: Tensor, features: int) -> bool:
+    """Tell whether coefficients differ in their first dimension and one of features alone.
+
+    Args:
+        coefficients: shape (front, *, features).
+        values: what they are multiplied with, fewer dimensions.
+        features: feature dimensions of both.
+    """
+    middle = coefficients.shape[1:-1]
+    return features == 1 and coefficients.dim() > values.dim() and middle.numel() == 1
+
+
+def products(coefficients: Tensor, values: Tensor, features: int) -> Tensor:
+    """Return the sums of coefficients * values, broadcast, over the last `features` dimensions.
+
+    One matrix product where either is the same for everything in front of the features.
+    """
+    if features != 1 or values.shape[-1:] != coefficients.shape[-1:]:
+        return sum_features(coefficients * values, features)
+    if values.dim() <= coefficients.dim() and values.numel() == values.shape[-1]:
+        return coefficients @ values.flatten()
+    if not is_shared(coefficients, values, features):
+        return sum_features(coefficients * values, features)
+    rows = coefficients.flatten(0, -2)
+    summed = torch.tensordot(rows, values, dims=([1], [-1]))
+    missing = coefficients.dim() - 1 - values.dim()
+    return summed.view(len(rows), *(1,) * missing, *values.shape[:-1])

@@ -10,7 +10,15 @@ from torch import Tensor, nn
 from certibayes.bounds.graph import Input, Node
 from certibayes.bounds.interval import Interval
 from certibayes.bounds.linear import linear_interval
-from certibayes.bounds.nodes import Affine, Elementwise, Lines, Rearranged, Shifted, Sum
+from certibayes.bounds.nodes import (
+    Affine,
+    Elementwise,
+    Lines,
+    Rearranged,
+    Shifted,
+    Sum,
+    function_of,
+)
 from certibayes.bounds.rules import propagate, registered
 from certibayes.networks.residual import Residual
 
@@ -45,7 +53,7 @@ def enclosed(
         lines: two lines around the function over an interval.
     """
     over = tightened(node)
-    return Elementwise(node, image(over), lines(over))
+    return function_of(node, image(over), lines(over))
 
 
 def tightened(node: Node) -> Interval:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from certibayes.bounds.ellipsoid import Region
-from certibayes.bounds.graph import Node, sum_features
+from certibayes.bounds.graph import Node, is_shared, products, sum_features
 from certibayes.bounds.interval import Interval
 
 Map = Callable[[Tensor], Tensor]
@@ -19,12 +20,26 @@ class Lines:
     """Two lines that enclose an elementwise function over an interval; tensors of one shape.
 
     lower_slope t + lower_offset <= f(t) <= upper_slope t + upper_offset.
+
+    Attributes:
+        increasing: whether no slope is negative, whatever the interval.
     """
 
     lower_slope: Tensor
     lower_offset: Tensor
     upper_slope: Tensor
     upper_offset: Tensor
+    increasing: bool = False
+
+    def of_sum(self, inner: Lines, shift: Tensor | float) -> Lines:
+        """Return lines around f(g(t) + shift), both f and g increasing, `inner` those around g."""
+        return Lines(
+            self.lower_slope * inner.lower_slope,
+            self.lower_slope * (inner.lower_offset + shift) + self.lower_offset,
+            self.upper_slope * inner.upper_slope,
+            self.upper_slope * (inner.upper_offset + shift) + self.upper_offset,
+            increasing=True,
+        )
 
 
 class Affine(Node):
@@ -50,23 +65,29 @@ class Affine(Node):
         """Apply the transposed map; exact."""
         offset: Tensor | float = 0.0
         if self._bias is not None:
-            offset = sum_features(coefficients * self._bias, self.features)
+            offset = products(coefficients, self._bias, self.features)
         return (self._adjoint(coefficients),), offset
 
 
 class Elementwise(Node):
-    """A function of every entry by itself, enclosed by two lines."""
+    """A function of every entry by itself, enclosed by two lines.
+
+    Attributes:
+        lines: around the function.
+    """
 
     def __init__(self, parent: Node, region: Region, lines: Lines) -> None:
         super().__init__((parent,), region, parent.features)
-        self._lines = lines
+        self.lines = lines
 
     def pull_back(self, coefficients: Tensor) -> tuple[tuple[Tensor, ...], Tensor | float]:
         """Use the lower line where a coefficient is positive, the upper one where it is not."""
-        positive, negative = coefficients.clamp(min=0), coefficients.clamp(max=0)
-        lines = self._lines
-        pulled = positive * lines.lower_slope + negative * lines.upper_slope
-        offset = positive * lines.lower_offset + negative * lines.upper_offset
+        lines, positive = self.lines, coefficients > 0
+        pulled = coefficients * torch.where(positive, lines.lower_slope, lines.upper_slope)
+        if is_shared(coefficients, lines.lower_offset, self.features):
+            below = products(coefficients.clamp(min=0), lines.lower_offset, 1)
+            return (pulled,), below + products(coefficients.clamp(max=0), lines.upper_offset, 1)
+        offset = coefficients * torch.where(positive, lines.lower_offset, lines.upper_offset)
         return (pulled,), sum_features(offset, self.features)
 
 
@@ -85,19 +106,29 @@ class Sum(Node):
 
 
 class Shifted(Node):
-    """A node plus a fixed tensor, which may add leading dimensions."""
+    """A node plus a fixed tensor, which may add leading dimensions.
+
+    Attributes:
+        constant: the tensor.
+    """
 
     def __init__(self, parent: Node, constant: Tensor) -> None:
-        self._constant = constant
+        """Build the node.
+
+        Args:
+            parent: what is shifted.
+            constant: by how much, broadcastable to the values.
+        """
+        self.constant = constant
         super().__init__((parent,), self.shift(parent.interval), parent.features)
 
     def shift(self, bounds: Interval) -> Interval:
         """Return bounds of the node from bounds of what is shifted."""
-        return bounds + self._constant
+        return bounds + self.constant
 
     def pull_back(self, coefficients: Tensor) -> tuple[tuple[Tensor, ...], Tensor | float]:
         """Move the constant into the offset; exact."""
-        return (coefficients,), sum_features(coefficients * self._constant, self.features)
+        return (coefficients,), products(coefficients, self.constant, self.features)
 
 
 class Scaled(Node):
@@ -165,3 +196,24 @@ class Rearranged(Node):
     def pull_back(self, coefficients: Tensor) -> tuple[tuple[Tensor, ...], Tensor | float]:
         """Rearrange back; exact."""
         return (self._adjoint(coefficients),), 0.0
+
+
+def function_of(node: Node, region: Region, lines: Lines) -> Elementwise:
+    """Return an elementwise function of a node, with an increasing one below folded into it.
+
+    For increasing functions lines around f(g(t) + shift) follow from those around f and g, and are
+    what any backward pass gets from passing both. They are folded where a pass comes for every
+    feature above, with tightening.
+
+    Args:
+        node: argument of the function.
+        region: holds its values.
+        lines: around it over the node's interval.
+    """
+    below = node.parents[0] if isinstance(node, Shifted) else node
+    if not (node.tightening and lines.increasing and isinstance(below, Elementwise)):
+        return Elementwise(node, region, lines)
+    if not below.lines.increasing:
+        return Elementwise(node, region, lines)
+    shift = node.constant if isinstance(node, Shifted) else 0.0
+    return Elementwise(below.parents[0], region, lines.of_sum(below.lines, shift))

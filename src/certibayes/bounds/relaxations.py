@@ -66,7 +66,7 @@ def leaky_relu(over: Interval, negative_slope: float = 0.0) -> Lines:
     slope = torch.where(mixed, mean, torch.where(high > 0, one, small))
     offset = torch.where(mixed, (negative_slope - mean) * low, torch.zeros_like(low))
     below = torch.where(mixed, torch.where(high >= -low, one, small), slope)
-    return Lines(below, torch.zeros_like(low), slope, offset)
+    return Lines(below, torch.zeros_like(low), slope, offset, increasing=True)
 
 
 def sigmoidal(function: Map, derivative: Map, over: Interval, inflection: float = 0.0) -> Lines:
@@ -86,7 +86,7 @@ def sigmoidal(function: Map, derivative: Map, over: Interval, inflection: float 
 
     upper = _upper_line(function, derivative, over, inflection)
     slope, offset = _upper_line(turned, turned_derivative, -over, -inflection)
-    return Lines(slope, -offset, *upper)
+    return Lines(slope, -offset, *upper, increasing=True)
 
 
 def _upper_line(

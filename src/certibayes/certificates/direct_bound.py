@@ -46,9 +46,11 @@ class DirectBound:
 
     With w_k >= f_k the worst case of draw k by itself, n draws and any set S of them,
     mean f <= sum over S of w_k / n + the parabola bound of n planes, those of S replaced by 0: a
-    draw of S counts at most 1 / n. S may depend on the draws, not on x', because each such
-    inequality holds for them with certainty. Three sets are tried: draws whose plane is far (falls
-    deeper than the cut) or not finite, those whose plane is not finite, and all draws.
+    draw of S counts at most 1 / n, and half the largest value of its plane over n where that is
+    positive: so far it may have held up the mean of the others. S may depend on the draws, not on
+    x', because each such inequality holds for them with certainty. Three sets are tried: draws
+    whose plane is far (falls deeper than the cut) or not finite, those whose plane is not finite,
+    and all draws.
     """
 
     def __init__(self, region: Region, center: Tensor, cut: Tensor) -> None:

@@ -11,8 +11,9 @@ from torch import Tensor
 from certibayes.estimators.base import Estimator
 from certibayes.seeding import generator
 
-ROWS_PER_BLOCK = 4_000
-"""Most pairs of observation and draw that are bounded at once."""
+ROWS_PER_BLOCK = 2_000
+"""Most pairs of observation and draw that are bounded at once; with 50 hidden units a coefficient
+for each unit and pair just fits a processor's cache."""
 NUMBERS_PER_BLOCK = 2**21
 """Most numbers of a tensor of such pairs, estimated from the dimensions of x and theta."""
 NUMBERS_PER_PARAMETER = 64

@@ -45,6 +45,12 @@ class MADEWeights:
         return self.outputs[0][:, 1], self.outputs[1][:, 1]
 
     @property
+    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
+        """Weight (2 features, hidden) and bias of all unconstrained scales, then all shifts."""
+        weight, bias = (part[:, :2].transpose(0, 1).flatten(0, 1) for part in self.outputs)
+        return weight, bias
+
+    @property
     def splines(self) -> tuple[Tensor, Tensor]:
         """Weight (features, numbers, hidden) and bias (features, numbers) of the other outputs."""
         return self.outputs[0][:, 2:], self.outputs[1][:, 2:]

@@ -46,6 +46,6 @@ def log_density_bounds(estimator: MAFEstimator, theta: Tensor, x: Tensor, ball: 
 def _scale_and_shift(
     weights: MADEWeights, region: Region, u: Interval | Tensor
 ) -> tuple[Interval, Interval]:
-    hidden = hidden_bounds(weights, region, u)
-    scale = affine(hidden, *weights.scale).increasing(positive_scale)
-    return scale, affine(hidden, *weights.shift)
+    outputs = affine(hidden_bounds(weights, region, u), *weights.scale_and_shift)
+    raw, shift = zip(outputs.lower.chunk(2, -1), outputs.upper.chunk(2, -1), strict=True)
+    return Interval(*raw).increasing(positive_scale), Interval(*shift)
