@@ -3,8 +3,9 @@
 .venv/bin/python benchmarks/overhead.py [--config config.yaml] [--page docs/overhead.md]
                                         [--jobs 16] [--points 10000]
 
-The study runs from nothing in a temporary folder with --cores 1 and one thread; nothing else should
-run meanwhile. Then processes log at once into one sqlite file.
+First imports are timed, and processes log at once into one sqlite file. Then the study runs from
+nothing in a temporary folder with --cores 1 and one thread; nothing else should run meanwhile.
+A study file is checked before anything is timed; a study that fails ends the command, no page.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parallel_logging import Logged, log_in_parallel
+
+from certibayes.config import load
 
 ROOT = Path(__file__).parents[1]
 WORKFLOW = ("Snakefile", "rules", "profiles", "envs", "docs/examples")
@@ -57,15 +60,18 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=16)
     parser.add_argument("--points", type=int, default=10_000)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        wall = run_study(args.config, Path(folder))
-        jobs = finished_jobs(Path(folder))
-    with tempfile.TemporaryDirectory() as folder:
-        logged = log_in_parallel(Path(folder), args.jobs, args.points)
+    load(args.config)
     imports = {
         "`import certibayes`": import_seconds("import certibayes"),
         "`certibayes --help`": import_seconds(HELP),
     }
+    print(imports, flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        logged = log_in_parallel(Path(folder), args.jobs, args.points)
+    print(logged, flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        wall = run_study(args.config, Path(folder))
+        jobs = finished_jobs(Path(folder))
     args.page.write_text(page(args.config.name, wall, jobs, imports, logged))
 
 
@@ -82,7 +88,7 @@ def run_study(config: Path, folder: Path) -> float:
         else:
             shutil.copy(source, folder / name)
     shutil.copy(config, folder / "config.yaml")
-    command = [sys.executable, "-m", "certibayes", "run", "--cores", "1"]
+    command = [sys.executable, "-m", "certibayes", "run", "--die-with-parent", "--cores", "1"]
     start = time.perf_counter()
     subprocess.run(
         command,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -30,6 +31,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "envs": ("envs", "check or write the lock and envs/"),
 }
 """Subcommands: module in `commands` (with `add_arguments` and `main`) and one line of help."""
+READ = ("list", "trace", "doctor")
+"""Commands that only print, so that their reader may stop early, as `head` does."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,8 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_arguments(parser)
     try:
         code: int = command.main(parser.parse_args(arguments[1:]))
+        sys.stdout.flush()
     except ExplainedError as error:
         print(error, file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        if name not in READ:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code
 

@@ -11,6 +11,7 @@ from sbi_stand_in import differentiable, opaque, posterior_of
 from certibayes.audit.cut import CutDraws, cut_draws, moved
 from certibayes.audit.detecting import detection_at
 from certibayes.audit.recognition import subject_of
+from certibayes.audit.refuting import surely_moved
 from certibayes.audit.subject import Subject
 from certibayes.cli import main
 
@@ -59,6 +60,36 @@ def test_no_draw_inside_is_unknown_not_zero():
     clean = cut_draws(subject, x, 100, 0)
     assert isinstance(clean, CutDraws)
     assert bool(moved(subject, clean, x, clean.mass).total_variation.isnan())
+
+
+@pytest.mark.parametrize("low", [None, 0.3])
+def test_what_an_attack_surely_reaches_is_below_the_truth_and_close_to_it(low):
+    """Of 60 bounds at confidence 0.9 more than 13 fail with probability below 0.002."""
+    subject, x = normals(low)
+    x, shift = x.expand(60, 3), 1.0
+    clean, attacked = (
+        cut_draws(subject, x + move, 500, seed) for seed, move in enumerate((0, shift))
+    )
+    grid = torch.linspace(-6, 7, 521, dtype=torch.float64)
+    inside = torch.ones(521) if low is None else (grid > low).double()
+    p, q = ((-0.5 * (grid - mean).square()).exp() for mean in (0.0, shift))
+    p, q = (torch.outer(one * inside, one) for one in (p, q))
+    truth = float((p / p.sum() - q / q.sum()).abs().sum() / 2)
+    likely, sure = (
+        surely_moved(subject, x, clean, x + shift, attacked, one) for one in (0.9, 0.99)
+    )
+    assert int((likely > truth).sum()) <= 13
+    assert float(likely.mean()) > truth - 0.2
+    assert bool((sure < likely).all())
+
+
+def test_nothing_is_sure_of_the_posterior_at_x_itself_or_without_draws_inside():
+    subject, x = normals(0.0)
+    here, again = (cut_draws(subject, x, 500, seed) for seed in (0, 1))
+    assert float(surely_moved(subject, x, here, x, again, 0.99)) == 0
+    subject, _ = normals(50.0)
+    here = cut_draws(subject, x, 500, 0)
+    assert float(surely_moved(subject, x, here, x + 1, here, 0.99)) == 0
 
 
 def test_detection_tells_far_from_near():

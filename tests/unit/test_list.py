@@ -195,3 +195,11 @@ def test_the_command_is_quick_and_needs_no_torch(tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "study sized" in done.stdout
+
+
+def test_a_reader_that_stops_early_is_told_nothing():
+    command = [sys.executable, "-m", "certibayes", "list", "--kinds"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from report_example import EPSILONS, write_classifier, write_posterior
 
@@ -191,6 +192,23 @@ def test_curves_have_a_band_from_the_smallest_to_the_largest_seed(tmp_path):
     single = frame[frame["seed"] == 0]
     figure = figures_curves.curves_figure(single, {"none": "red", "fisher": "blue"})
     assert not [t for t in figure.legends[0].get_texts() if "seeds" in t.get_text()]
+
+
+def test_titles_labels_and_legend_of_coverage_stand_apart(folders):
+    table = figures_coverage.read_coverage(folders)
+    frame = summary.collect(folders)
+    colors = figures_style.defense_colors(frame)
+    own = frame[frame["task"] == "lynx"]
+    figure = figures_coverage.coverage_figure(table[table["task"] == "lynx"], own, colors)
+    FigureCanvasAgg(figure).draw()
+    axes = [axis for axis in figure.axes if axis.get_visible()]
+    texts = [figure._suptitle, *(axis.title for axis in axes)]
+    texts += [axis.xaxis.label for axis in axes]
+    boxes = [text.get_window_extent() for text in texts if text.get_text()]
+    boxes += [axis.get_window_extent() for axis in axes]
+    boxes.append(figure.legends[0].get_window_extent())
+    for place, one in enumerate(boxes):
+        assert not any(one.overlaps(other) for other in boxes[place + 1 :])
 
 
 def test_coverage_of_balls_has_its_own_figure(tmp_path):

@@ -64,3 +64,17 @@ def test_an_observation_stated_once_is_meant_from_then_on(model, xs):
     with pytest.raises(ValueError, match="got 2 observations"):
         model.set_default_x(xs[:2])
     assert torch.equal(model.default_x, xs[1:2].double())
+
+
+def test_the_potential_is_the_log_density_and_has_its_gradient_on_request(model, xs):
+    theta = model.sample((3,), x=xs[0])
+    plain = model.potential(theta.float(), x=xs[0])
+    assert not plain.requires_grad
+    torch.testing.assert_close(plain, model.log_prob(theta.float(), x=xs[0]))
+    assert model.potential(theta[0], xs[0]).shape == (1,)
+    moving = theta.clone().requires_grad_()
+    model.potential(moving, x=xs[0], track_gradients=True).sum().backward()
+    step = torch.zeros(10, dtype=torch.float64)
+    step[2] = 1e-5
+    rise = model.log_prob(theta + step, x=xs[0]) - model.log_prob(theta - step, x=xs[0])
+    torch.testing.assert_close(moving.grad[:, 2], rise / 2e-5, rtol=1e-5, atol=1e-7)

@@ -11,6 +11,7 @@ from certibayes import registry
 from certibayes.attacks.base import Attack
 from certibayes.attacks.forward_kl import ForwardKL
 from certibayes.audit.cut import CutDraws, Moved, cut_draws, moved
+from certibayes.audit.refuting import surely_moved
 from certibayes.audit.settings import AuditSettings
 from certibayes.audit.subject import Subject
 from certibayes.threat import Ball
@@ -26,6 +27,7 @@ class AttackAt:
         x: attacked observations, shape (batch, x_dim).
         draws: at the attacked observations.
         moved: how far the posterior moved, on draws that the attack has not seen.
+        surely: lower confidence bound of its total variation, shape (batch,).
     """
 
     attack: str
@@ -33,6 +35,7 @@ class AttackAt:
     x: Tensor
     draws: CutDraws
     moved: Moved
+    surely: Tensor
 
 
 def attacked(
@@ -47,7 +50,7 @@ def attacked(
         x: observations, shape (batch, x_dim), float64.
         clean: draws at x that no attack uses.
         balls: one per epsilon.
-        settings: effort of the attacks.
+        settings: effort of the attacks, and confidence of what they surely do.
     """
     for name, spec in settings.attacks(subject.gradients).items():
         attack: Attack = registry.load("attack", spec.kind)(spec)
@@ -57,4 +60,6 @@ def attacked(
             draws = cut_draws(
                 subject, found, settings.report_draws, settings.seed_of("attacked draws")
             )
-            yield AttackAt(name, epsilon, found, draws, moved(subject, clean, found, draws.mass))
+            reached = moved(subject, clean, found, draws.mass)
+            surely = surely_moved(subject, x, clean, found, draws, settings.confidence)
+            yield AttackAt(name, epsilon, found, draws, reached, surely)

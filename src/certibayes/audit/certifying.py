@@ -11,7 +11,7 @@ from torch import Tensor
 from certibayes.audit.attacking import AttackAt
 from certibayes.audit.settings import AuditSettings
 from certibayes.audit.subject import Subject
-from certibayes.certificates.base import Verdict
+from certibayes.certificates.base import Verdict, verdicts
 from certibayes.certificates.posterior_shift import PosteriorShift
 from certibayes.metrics.intervals.clopper_pearson import clopper_pearson_lower
 from certibayes.threat import Ball
@@ -70,7 +70,8 @@ def certified(
         subject: with an estimator that can be bounded.
         x: observations, shape (batch, x_dim), float64.
         balls: one per epsilon, l2 or linf.
-        attacks: what was reached, held against the bound before the cut.
+        attacks: what was reached, held against the bound before the cut, and what one of them
+            surely moves by more than tau, which is refuted.
         settings: draws and confidence.
 
     Raises:
@@ -90,13 +91,13 @@ def certified(
     rows = []
     for epsilon, ball in zip(settings.perturbation.epsilons, balls, strict=True):
         result = certificate.certify(prepared, ball)
+        refuted = torch.zeros(len(x), dtype=torch.bool)
         for one in attacks:
             if one.epsilon == epsilon:
                 result = certificate.refute(prepared, result, one.x, ball)
+                refuted |= one.surely > spec.tau
         upper = torch.where(mass > 0, result.upper / mass, 1.0).clamp(max=1.0)
-        verdict = tuple(
-            Verdict.CERTIFIED if value <= spec.tau else Verdict.UNKNOWN for value in upper.tolist()
-        )
+        verdict = verdicts(upper <= spec.tau, refuted)
         rows.append(
             CertifiedAt(epsilon, upper, result.upper, result.lower, verdict, result.seconds)
         )

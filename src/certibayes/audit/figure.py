@@ -60,7 +60,7 @@ def _curves(axes: Axes, record: dict[str, Any]) -> None:
         ylabel="total variation, median",
         ylim=(-0.02, 1.02),
     )
-    axes.legend(fontsize=8)
+    axes.legend(loc="center left", fontsize=8)
 
 
 def _coverage(axes: Axes, record: dict[str, Any]) -> None:

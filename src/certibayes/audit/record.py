@@ -20,9 +20,10 @@ from certibayes.audit.covering import LEVELS, CoverageAt
 from certibayes.audit.inputs import AuditInputs
 from certibayes.audit.settings import AuditSettings
 from certibayes.audit.subject import Subject
+from certibayes.certificates.base import Verdict
 from certibayes.io import sha256_of
 
-FORMAT = 1
+FORMAT = 2
 PURPOSES = (
     *("attack", "clean draws", "attacked draws"),
     *("certificate", "simulations"),
@@ -80,7 +81,7 @@ def record_of(
             "coverage": _coverage(findings.coverage),
             "predictive_distance": plain(findings.predicted),
         },
-        "attacks": [_attack(one) for one in findings.attacks],
+        "attacks": [_attack(one, settings.tau) for one in findings.attacks],
         "certificate": _certificate(findings.certificate, settings),
         "uncertified": _uncertified(findings.uncertified),
     }
@@ -126,7 +127,7 @@ def _source(name: str) -> dict[str, str]:
     return {"object": name}
 
 
-def _attack(one: AttackFindings) -> dict[str, Any]:
+def _attack(one: AttackFindings, tau: float) -> dict[str, Any]:
     reached = one.reached
     return {
         "attack": reached.attack,
@@ -135,6 +136,8 @@ def _attack(one: AttackFindings) -> dict[str, Any]:
         "forward_kl_quantiles": quantiles(reached.moved.forward_kl),
         "total_variation": plain(reached.moved.total_variation),
         "total_variation_quantiles": quantiles(reached.moved.total_variation),
+        "total_variation_at_least": plain(reached.surely),
+        "refuted_share": float((reached.surely > tau).double().mean()),
         "mass_inside": plain(reached.draws.mass) if reached.draws.cut else None,
         "coverage": _coverage(one.coverage),
         "detection": None
@@ -176,8 +179,10 @@ def _certificate(found: Certified | None, settings: AuditSettings) -> dict[str, 
                 "upper_before_cut": plain(row.uncut),
                 "reached_before_cut": plain(row.reached),
                 "verdict": [str(one) for one in row.verdict],
-                "certified_share": sum(one == "certified" for one in row.verdict)
-                / len(row.verdict),
+                **{
+                    f"{name}_share": sum(one == name for one in row.verdict) / len(row.verdict)
+                    for name in Verdict
+                },
                 "seconds": row.seconds,
             }
             for row in found.rows

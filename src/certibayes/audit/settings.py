@@ -22,7 +22,8 @@ class AuditSettings(Spec):
         perturbation: norm, unit, epsilons and clip range.
         bounds: of the network, see `PosteriorShift`; "none" = no certificate.
         tau: total variation that is tolerated.
-        confidence: of every certified bound, for one observation and epsilon alone.
+        confidence: of every certified bound and of what every attack surely reaches, for one
+            observation and epsilon alone.
         draws: of theta per observation behind a certificate.
         report_draws: fresh draws of theta on which attacks are measured.
         steps: of an attack, per restart.

@@ -21,6 +21,7 @@ def summary_of(record: dict[str, Any]) -> str:
     for one in record["attacks"]:
         parts = [f"{one['attack']:<14}epsilon {one['epsilon']:<8g}"]
         parts.append(f"total variation {_number(one['total_variation_quantiles'][1])}")
+        parts.append(f"refuted {one['refuted_share']:.0%}")
         if one["coverage"] is not None:
             parts.append(
                 f"coverage of 90 % regions {one['coverage']['stated']['0.9']['covered']:.2f}"
@@ -31,7 +32,7 @@ def summary_of(record: dict[str, Any]) -> str:
     found = record["certificate"]
     if found is None:
         why = record["uncertified"]
-        return "\n".join([*lines, f"no certificate: {why['module']}: {why['reason']}"])
+        return "\n".join([*lines, f"no certificate: {why['reason']}"])
     for row in found["rows"]:
         bounds = sorted(row["upper"])
         lines.append(

@@ -79,7 +79,7 @@ def coverage_figure(
     width = max(1.0 + 3.6 * across, 5.0)
     beside = max(1, min(len(handles), int(width / 3.2)))
     legend = 0.25 * ceil(len(handles) / beside)
-    figure = Figure((width, 0.6 + 3.4 * lines * len(rows) + legend), layout="constrained")
+    figure = Figure((width, 0.6 + 3.9 * lines * len(rows) + legend), layout="constrained")
     axes = figure.subplots(lines * len(rows), across, sharex=True, sharey=True, squeeze=False)
     for axis in axes.flat:
         axis.set_visible(False)
@@ -137,7 +137,7 @@ def _panel(
     axis: Axes, coverage: pd.DataFrame, curves: list[_Curve], color: str, quantity: str
 ) -> None:
     axis.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
-    axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axis.set(xlim=(0, 1), ylim=(0, 1))
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
     if coverage.empty:

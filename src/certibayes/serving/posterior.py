@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -20,7 +20,8 @@ class LoadedPosterior(Loaded):
     """q(theta | x): parameters in their own units, float64, without gradient.
 
     x may stand in the second place, where sbi's expected coverage (`reduce_fns=log_prob`) puts it.
-    `show_progress_bars` is taken and not used: diagnostics of sbi state it.
+    `show_progress_bars` is taken and not used: diagnostics of sbi state it. So does its
+    `ActiveSubspace` read `_device`.
 
     Attributes:
         estimator: the float64 estimator.
@@ -29,6 +30,7 @@ class LoadedPosterior(Loaded):
 
     estimator: Estimator
     theta_names: tuple[str, ...]
+    _device: ClassVar[str] = "cpu"
     _default: Tensor | None = field(default=None, init=False, repr=False)
 
     @property
@@ -119,6 +121,25 @@ class LoadedPosterior(Loaded):
                 stated nowhere.
         """
         return self.estimator.log_prob(rows(theta, self.theta_dim, "theta"), x=self._one(x))
+
+    def potential(
+        self, theta: Numbers, x: Numbers | None = None, *, track_gradients: bool = False
+    ) -> Tensor:
+        """Return `log_prob`, which sbi's `get_nltp` and `ActiveSubspace` ask for by this name.
+
+        Args:
+            theta: shape (theta_dim,) or (n, theta_dim).
+            x: shape (x_dim,) or (1, x_dim), raw units; None = `default_x`.
+            track_gradients: whether gradients flow back to theta.
+
+        Raises:
+            ValueError: as `log_prob`.
+        """
+        points = rows(theta, self.theta_dim, "theta", attached=track_gradients)
+        with torch.set_grad_enabled(track_gradients):
+            posterior = self.estimator(self._one(x))
+            density: Tensor = posterior.log_prob(points.unsqueeze(-2)).squeeze(-1)
+        return density
 
     def log_prob_batched(self, theta: Tensor, x: Numbers) -> Tensor:
         """Return log q(theta | x), shape (*, batch), of theta with shape (*, batch, theta_dim).
