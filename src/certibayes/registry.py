@@ -113,6 +113,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "toward_theta": "certibayes.attacks.toward_theta:TowardTheta",
         "expected_loss": "certibayes.attacks.expected_loss:ExpectedLoss",
         "margin": "certibayes.attacks.margin:Margin",
+        "confidence": "certibayes.attacks.confidence:Confidence",
     },
     "defense": {
         "none": "certibayes.defenses.none:NoDefense",
@@ -134,6 +135,9 @@ REGISTRY: dict[str, dict[str, str]] = {
         "posterior_shift": "certibayes.certificates.posterior_shift:PosteriorShift",
         "decision": "certibayes.certificates.decision:Decision",
         "posterior_decision": "certibayes.certificates.posterior_decision:PosteriorDecision",
+        "probabilistic_safety": (
+            "certibayes.certificates.probabilistic_safety:ProbabilisticSafety"
+        ),
         "log_density": "certibayes.certificates.log_density:LogDensity",
         "coverage": "certibayes.certificates.coverage:Coverage",
     },

@@ -164,7 +164,7 @@ def gradient_attack(prepared, ball, starts=8, steps=30):
 
 
 def test_every_registered_certificate_has_a_case():
-    elsewhere = {"log_density", "coverage", "posterior_decision"}
+    elsewhere = {"log_density", "coverage", "posterior_decision", "probabilistic_safety"}
     assert set(CASES) | elsewhere == set(registry.names("certificate"))
     kinds = {name.partition("-")[0] for name in CASES["posterior_shift"]}
     assert kinds == set(trained_here("estimator_bounds"))

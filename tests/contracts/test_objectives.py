@@ -18,6 +18,7 @@ from certibayes.seeding import generator
 KLS = ["forward_kl", "reverse_kl"]
 DIVERGENCES = [*KLS, "mmd"]
 AIMED = ["nll", "toward_posterior", "toward_theta", "expected_loss", "margin"]
+ABSOLUTE = ["confidence"]
 FUNCTIONS = {"forward_kl": forward_kl, "reverse_kl": reverse_kl}
 NARROW_TO_WIDE = math.log(2) + (1 + 1) / 8 - 0.5
 WIDE_TO_NARROW = math.log(0.5) + (4 + 1) / 2 - 0.5
@@ -155,8 +156,19 @@ def test_expected_loss_differentiates_the_mean_prediction():
     assert float(gradient) == pytest.approx(-slope / mean)
 
 
-def test_every_objective_is_a_divergence_or_has_an_aim():
-    assert sorted([*DIVERGENCES, *AIMED]) == sorted(names("objective"))
+def test_every_objective_is_a_divergence_or_has_an_aim_or_needs_none():
+    assert sorted([*DIVERGENCES, *AIMED, *ABSOLUTE]) == sorted(names("objective"))
+
+
+def test_confidence_is_minus_the_entropy():
+    probs = torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [0.2, 0.3, 0.5]], dtype=torch.float64)
+    q = Categorical(logits=probs.clamp(min=1e-300).log())
+    value = load("objective", "confidence")().prepare(q, None, 1, generator(0))(q)
+    torch.testing.assert_close(value, -Categorical(probs=probs).entropy())
+    with pytest.raises(TypeError, match="allowed: Categorical"):
+        load("objective", "confidence")().prepare(q, None, 1, generator(0))(
+            Normal(torch.zeros(1), torch.ones(1))
+        )
 
 
 @pytest.mark.parametrize("name", AIMED)

@@ -130,6 +130,24 @@ def test_radius_zero_is_the_log_likelihood_of_a_classifier(kind, bounds):
         torch.testing.assert_close(found, model(x).log_prob(y), rtol=1e-4, atol=1e-5)
 
 
+def test_linear_bounds_give_way_to_intervals_as_the_radius_grows():
+    """Half of the ramp: half of the radius, and the mean of both bounds there."""
+    inference = classifier_of("bbb")
+    model = inference.model(inference.sample(2, generator("weights")))
+    y, x = labelled()
+    spec = spec_of("crown_ibp", final_linear_weight=0.0, ramp_fraction=0.5)
+    full = Ball("linf", 0.1 * SCALE.feature_std.float())
+    half = full.scaled(0.5)
+    linear, interval = (f(model, y, x, half) for f in (linear_lower, interval_lower))
+    assert (linear > interval + 1e-4).any()
+    found = objective(spec, model, y, x, progress=0.25)
+    torch.testing.assert_close(found, (linear + interval) / 2, rtol=1e-4, atol=1e-5)
+    at_the_end = objective(spec, model, y, x)
+    torch.testing.assert_close(at_the_end, interval_lower(model, y, x, full))
+    with pytest.raises(ValueError, match=r"final_linear_weight: got 0\.5 with bounds: int"):
+        spec_of("interval", final_linear_weight=0.5)
+
+
 @pytest.mark.parametrize("bounds", BOUNDS)
 @pytest.mark.parametrize("name", MODELS)
 def test_gradients_are_finite_and_reach_the_weights(name, bounds):

@@ -1,4 +1,4 @@
-"""Which models a certificate of the true predictive may speak of."""
+"""Which models certificates of the whole posterior of the weights may speak of."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from certibayes.config.checks import findings
 BALL = {"norm": "linf", "unit": "raw", "epsilons": [0.1]}
 
 
-def study(kind, members=1):
+def study(kind, members=1, certificate="posterior_decision"):
     inference = {"kind": kind}
     return Study.model_validate(
         {
@@ -16,7 +16,7 @@ def study(kind, members=1):
             "models": {
                 "m": {"network": {"kind": "mlp"}, "inference": inference, "members": members}
             },
-            "certificates": {"c": {"kind": "posterior_decision", "perturbation": BALL}},
+            "certificates": {"c": {"kind": certificate, "perturbation": BALL}},
             "experiments": [
                 {"task": "digits", "budget": 1000, "model": "m", "certificates": ["c"]}
             ],
@@ -34,3 +34,17 @@ def test_finite_ensembles_are_left_to_the_decision(kind, members):
     (found,) = findings(study(kind, members))
     assert found.startswith("experiments.0.certificates: got 'c' with")
     assert "allowed: members 1 and inference bbb, vogn" in found
+
+
+@pytest.mark.parametrize("kind", ["bbb", "vogn", "noisy_adam"])
+def test_boxes_of_weights_need_independent_gaussians(kind):
+    assert findings(study(kind, certificate="probabilistic_safety")) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "members"), [("map", 1), ("swag", 1), ("mc_dropout", 1), ("bbb", 2)]
+)
+def test_other_posteriors_have_no_boxes_of_weights(kind, members):
+    (found,) = findings(study(kind, members, "probabilistic_safety"))
+    assert found.startswith("experiments.0.certificates: got 'c' with")
+    assert found.endswith("allowed: members 1 and inference bbb, vogn, noisy_adam")

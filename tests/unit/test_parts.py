@@ -42,6 +42,16 @@ def test_a_part_simulates_for_its_tasks_alone(study):
     assert [job.task for job in gather_jobs(part_of(study, ["task=digits"]))] == ["digits"]
 
 
+def test_a_size_chooses_the_experiments_that_carry_it(study):
+    first, *rest = study.experiments
+    sized = study.model_copy(
+        update={"experiments": (first.model_copy(update={"size": "laptop"}), *rest)}
+    )
+    assert [one.size for one in part_of(sized, ["size=laptop"]).experiments] == ["laptop"]
+    with pytest.raises(ConfigError, match="got size=gpu; allowed: laptop"):
+        part_of(sized, ["size=gpu"])
+
+
 @pytest.mark.parametrize(
     ("conditions", "message"),
     [

@@ -124,8 +124,9 @@ def test_every_strength_sweeps(read, bounds, parameter, values):
 def test_a_job_depends_on_its_own_way_alone(read, bounds):
     (job,) = model_jobs(read("many", bounds=bounds))
     found = {m for m in closure(model_job(job)) if "defenses.worst_case_" in m}
-    of_mixed = {"certibayes.defenses.worst_case_interval"} if bounds == "mixed" else set()
-    assert found == {f"certibayes.defenses.worst_case_{bounds}"} | of_mixed
+    both = bounds in ("mixed", "crown_ibp")
+    of_both = {"certibayes.defenses.worst_case_interval"} if both else set()
+    assert found == {f"certibayes.defenses.worst_case_{bounds}"} | of_both
     assert "certibayes.estimators.ensemble_graph" in closure(model_job(job))
 
 

@@ -32,6 +32,8 @@ STUDY = {
             "preset": "strong_classifier",
             "perturbation": PIXELS,
             "steps": 3,
+            "observations": 3,
+            "outside": True,
         },
         "pgd": {"kind": "pgd", "objective": "nll", "perturbation": BOX, "steps": 3},
         "pixels": {"kind": "pgd", "objective": "expected_loss", "perturbation": PIXELS, "steps": 3},
@@ -61,6 +63,8 @@ STUDY = {
             "thetas": [[0.5, 0.02, 0.02, 0.8, 30.0, 5.0, 0.3, 0.3]] * 2,
         },
         "decision": {"kind": "decision", "perturbation": PIXELS, "radius": True},
+        "stored": {"kind": "decision", "perturbation": PIXELS},
+        "safe": {"kind": "probabilistic_safety", "perturbation": PIXELS, "half_widths": [1e-3]},
         "predictive": {
             "kind": "posterior_decision",
             "perturbation": PIXELS,
@@ -96,8 +100,8 @@ STUDY = {
             "task": "digits",
             "budget": 300,
             "model": "bayes",
-            "attacks": ["strong"],
-            "certificates": ["predictive"],
+            "attacks": ["strong", "pixels"],
+            "certificates": ["predictive", "stored", "safe"],
         },
         {
             "task": "lynx_hare",
@@ -156,6 +160,22 @@ def test_every_certificate_has_its_columns(rows):
     shares = ["certified_share", "refuted_share", "unknown_share"]
     for name in STUDY["certificates"]:
         np.testing.assert_allclose(rows[name][shares].sum(axis=1), 1.0)
+
+
+def test_a_classifier_states_intervals_and_how_many_were_attacked(rows):
+    strong, pixels, safe = rows["strong"], rows["pixels"], rows["safe"]
+    assert (strong["observations"] == 3).all()
+    assert (pixels["observations"] == 5).all()
+    for table in (strong, pixels, safe, rows["stored"]):
+        assert (table["accuracy_low"] <= table["accuracy"]).all()
+        assert (table["accuracy"] <= table["accuracy_high"]).all()
+    for name in ("nll", "ece", "outside_entropy_auroc"):
+        assert (strong[f"{name}_low"] <= strong[name]).all()
+        assert (strong[name] <= strong[f"{name}_high"]).all()
+    assert strong["outside_attacked_entropy_auroc"].between(0, 1).all()
+    assert pixels["outside_attacked_entropy_auroc"].isna().all()
+    assert (safe["tau"] == 0.05).all()
+    assert (safe["confidence"] == 1.0).all()
 
 
 def test_a_shift_stands_beside_the_attack_the_exact_posterior_and_what_is_known(folder, rows):

@@ -64,6 +64,11 @@ class BBB(NetworkInference):
         """Draw n weight vectors from q, without gradient."""
         return self._draw(n, generator)
 
+    @torch.no_grad()
+    def marginals(self) -> tuple[WeightSamples, WeightSamples]:
+        """Return the mean and the std of every weight; see `MeanField`."""
+        return self._named(self.mean), self._named(self._stds())
+
     @property
     def stored_samples(self) -> int:
         """Size of the ensemble, from the specification."""

@@ -117,6 +117,11 @@ class NaturalGradient(NetworkInference, ABC, Generic[S]):
             stacked.append(mean + std * noise)
         return self._named(stacked)
 
+    @torch.no_grad()
+    def marginals(self) -> tuple[WeightSamples, WeightSamples]:
+        """Return the mean and the std of every weight; see `MeanField`."""
+        return self._named(self.mean), self._named(self._stds())
+
     @property
     def stored_samples(self) -> int:
         """Size of the ensemble, from the specification."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StrictBool, field_validator, model_validator
 
 from certibayes.config.base import AtLeastTwo, Count, Positive, PositiveInt, Spec
 from certibayes.config.presets import PresetSpec
@@ -20,6 +20,7 @@ ObjectiveName = Literal[
     "toward_theta",
     "expected_loss",
     "margin",
+    "confidence",
 ]
 FORM_OF_OBJECTIVE: dict[ObjectiveName, Form] = {
     "forward_kl": "posterior",
@@ -30,8 +31,12 @@ FORM_OF_OBJECTIVE: dict[ObjectiveName, Form] = {
     "toward_theta": "posterior",
     "expected_loss": "classification",
     "margin": "classification",
+    "confidence": "classification",
 }
-DRAWLESS: tuple[ObjectiveName, ...] = ("nll", "toward_theta", "expected_loss", "margin")
+DRAWLESS: tuple[ObjectiveName, ...] = (
+    *("nll", "toward_theta"),
+    *("expected_loss", "margin", "confidence"),
+)
 """Objectives that use no draw of theta."""
 CheckName = Literal["more_steps", "more_restarts", "more_draws", "transfer", "gradient_free"]
 CHECKS: tuple[CheckName, ...] = get_args(CheckName)
@@ -76,6 +81,12 @@ class Attack(Spec):
     mask: tuple[Count, ...] | None = None
     """Features that may be perturbed, counted from 0; None = all. The ball has radius 0 along the
     others."""
+    observations: PositiveInt | None = None
+    """First test observations that are attacked (objectives of classifiers only): a costly attack
+    beside a cheap one on all; None = all that are evaluated."""
+    outside: StrictBool = False
+    """Whether the foreign inputs of `evaluation.outside` are attacked too, in the same balls, for
+    the surest prediction: does the uncertainty still tell them apart?"""
     selection_draws: PositiveInt = 64
     """Draws of theta on which candidates are judged (posterior objectives)."""
 
@@ -90,6 +101,20 @@ class Attack(Spec):
         if mask is not None and (not mask or list(mask) != sorted(set(mask))):
             raise ValueError(f"got {list(mask)}; allowed: a strictly increasing, filled list")
         return mask
+
+    @model_validator(mode="after")
+    def _of_classifiers(self) -> Self:
+        if FORM_OF_OBJECTIVE[self.objective] == "classification":
+            return self
+        for name, unset in (("observations", None), ("outside", False)):
+            value = getattr(self, name)
+            if value != unset:
+                allowed = [o for o, form in FORM_OF_OBJECTIVE.items() if form == "classification"]
+                raise ValueError(
+                    f"{name}: got {value} with objective {self.objective!r}; "
+                    f"allowed: only with {', '.join(allowed)}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _enough_draws(self) -> Self:

@@ -13,6 +13,7 @@ from certibayes.config.base import (
     Name,
     OpenFraction,
     Positive,
+    PositiveInt,
     Spec,
 )
 from certibayes.config.tasks import Form
@@ -211,6 +212,27 @@ class PosteriorDecision(Certificate):
         return radii * (observations if self.simultaneous else 1)
 
 
+class ProbabilisticSafety(Certificate):
+    """Weights that some x' of the ball leads away from the label have probability at most tau.
+
+    For small networks: the mass of a box of weights is a product over all of them.
+
+    Attributes:
+        tau: largest probability of such weights that is tolerated.
+        boxes: of weights, one around the mean of the posterior and the others around the first
+            stored weight vectors, disjoint.
+        half_widths: of the boxes, in stds of every weight; the one with most safe mass counts.
+        draws: fresh weight vectors on which attacks are judged.
+    """
+
+    form: ClassVar[Form] = "classification"
+    kind: Literal["probabilistic_safety"] = "probabilistic_safety"
+    tau: Fraction = 0.05
+    boxes: PositiveInt = 17
+    half_widths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0, 2.0, 3.0, 4.0, 5.0)
+    draws: AtLeastTwo = 200
+
+
 class LogDensity(Certificate):
     """log q(theta* | x') >= log q(theta* | x) - drop for every x' in the ball; deterministic.
 
@@ -284,6 +306,6 @@ class Coverage(Certificate):
 
 
 AnyCertificate = Annotated[
-    PosteriorShift | Decision | PosteriorDecision | LogDensity | Coverage,
+    PosteriorShift | Decision | PosteriorDecision | ProbabilisticSafety | LogDensity | Coverage,
     Field(discriminator="kind"),
 ]

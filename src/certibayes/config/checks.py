@@ -7,12 +7,17 @@ from collections.abc import Iterator, Mapping
 
 from certibayes import registry
 from certibayes.config.attacks import FORM_OF_OBJECTIVE
-from certibayes.config.certificates import Coverage, PosteriorDecision, PosteriorShift
+from certibayes.config.certificates import (
+    Coverage,
+    PosteriorDecision,
+    PosteriorShift,
+    ProbabilisticSafety,
+)
 from certibayes.config.defense_checks import defense_findings
 from certibayes.config.defenses import AnyDefense
 from certibayes.config.errors import violation
 from certibayes.config.evaluation import Evaluation
-from certibayes.config.inference import DRAWN_AFRESH
+from certibayes.config.inference import DRAWN_AFRESH, MEAN_FIELD
 from certibayes.config.own_checks import own_findings
 from certibayes.config.study import Experiment, Study
 from certibayes.config.tasks import BUILT_IN
@@ -90,6 +95,7 @@ def _misfits(study: Study, key: str, experiment: Experiment) -> list[str]:
     found += _unbounded(study, key, experiment)
     found += _without_closed_form(study, key, experiment)
     found += _without_fresh_weights(study, key, experiment)
+    found += _without_weight_boxes(study, key, experiment)
     found += defense_findings(study, key, experiment)
     smallest = math.ceil(MIN_HELD_OUT / model.validation_fraction)
     if experiment.budget < smallest:
@@ -153,6 +159,20 @@ def _without_fresh_weights(study: Study, key: str, experiment: Experiment) -> It
                 f"{key}.certificates: got {name!r} with {model.inference.kind!r} and members "
                 f"{model.members} of {experiment.model!r}, a finite ensemble that kind decision "
                 f"certifies as a whole; allowed: members 1 and inference {', '.join(DRAWN_AFRESH)}"
+            )
+
+
+def _without_weight_boxes(study: Study, key: str, experiment: Experiment) -> Iterator[str]:
+    """Yield certificates by boxes of weights of a posterior that is no product of Gaussians."""
+    model = study.models[experiment.model]
+    if model.members == 1 and model.inference.kind in MEAN_FIELD:
+        return
+    for name in experiment.certificates:
+        if isinstance(study.certificates[name], ProbabilisticSafety):
+            yield (
+                f"{key}.certificates: got {name!r} with {model.inference.kind!r} and members "
+                f"{model.members} of {experiment.model!r}; allowed: members 1 and inference "
+                f"{', '.join(MEAN_FIELD)}"
             )
 
 

@@ -18,6 +18,7 @@ WorstCaseBounds = Literal["interval", "crown_ibp", "attack", "mixed", "shared_ad
 EpsilonDensity = Literal["two_atom", "exponential", "rayleigh"]
 READ_WITH: dict[str, tuple[WorstCaseBounds, ...]] = {
     "bound_weight": ("mixed",),
+    "final_linear_weight": ("crown_ibp",),
     "steps": ("attack", "mixed"),
     "step_size": ("attack", "mixed"),
     "beta": ("shared_adversary",),
@@ -198,6 +199,9 @@ class RobustLikelihood(PresetSpec):
             from 0; the clean likelihood, with "mixed" the attacked one, has what it lacks.
         bound_weight: with "mixed", the share of the bound in the worst case; an attack has the
             rest.
+        final_linear_weight: with "crown_ibp", the share of linear bounds in the worst case at the
+            full radius; it falls linearly from 1 while the radius grows, intervals have the rest
+            (Zhang et al., 2020). 0 ends with intervals alone, at their cost.
         steps: of the attack, from a uniform start; the last iterate counts.
         step_size: of a step, as a fraction of the radius; 2 reaches the border from every start.
         beta: with "shared_adversary", weight of the divergence in the worst case.
@@ -220,6 +224,7 @@ class RobustLikelihood(PresetSpec):
     warmup_weight: NonNegative = 0.0
     weight_ramp_fraction: Fraction = 0.0
     bound_weight: Fraction = 0.1
+    final_linear_weight: Fraction = 1.0
     steps: PositiveInt = 1
     step_size: Positive = 2.0
     beta: Positive = 1.0

@@ -250,3 +250,5 @@ AnyInference = Annotated[
 
 DRAWN_AFRESH = ("bbb", "vogn", "noisy_adam", "swag", "mc_dropout")
 """Kinds whose posterior gives any number of independent weight vectors after training."""
+MEAN_FIELD = ("bbb", "vogn", "noisy_adam")
+"""Kinds whose posterior is a product of Gaussians."""

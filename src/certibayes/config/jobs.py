@@ -6,6 +6,7 @@ job exactly when one of them (or the code digest beside it) changes.
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Literal
 
 from pydantic import Field
@@ -174,7 +175,7 @@ def attack_job(model: EvaluateJob, attack: str) -> AttackJob:
         **_fields(model, AttackJob),
         attack=attack,
         attack_spec=spec,
-        observations=model.evaluation.observations,
+        observations=min(model.evaluation.observations, spec.observations or sys.maxsize),
         checks=checks_of(spec, defended=model.defense != "none"),
     )
 

@@ -12,7 +12,7 @@ from certibayes.config.study import Experiment, Study
 PART_VARIABLE = "CERTIBAYES_PART"
 """Environment variable with a part's conditions, separated by blanks: the workflow's processes
 agree on it."""
-Key = Literal["task", "budget", "model", "defense", "seed"]
+Key = Literal["task", "budget", "model", "defense", "seed", "size"]
 
 
 def declare_part(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def declare_part(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE,...",
-        help="only experiments with this task, budget, model, defense or seed; may be repeated",
+        help="only experiments with this task, budget, model, defense, seed or size; repeatable",
     )
 
 
@@ -71,7 +71,8 @@ def _values(experiment: Experiment, key: Key) -> list[str]:
         return list(experiment.defenses)
     if key == "seed":
         return [str(seed) for seed in experiment.seeds]
-    return [str(getattr(experiment, key))]
+    value = getattr(experiment, key)
+    return [] if value is None else [str(value)]
 
 
 def _restricted(experiment: Experiment, key: Key, values: set[str]) -> Experiment | None:

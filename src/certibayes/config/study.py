@@ -41,6 +41,8 @@ class Experiment(Spec):
     """Names of `attacks`."""
     certificates: tuple[Name, ...] = ()
     """Names of `certificates`."""
+    size: Name | None = None
+    """What it takes, e.g. laptop or gpu: a word by which a part of the study is chosen."""
     seeds: tuple[Count, ...] = Field(default=(0,), min_length=1)
     """Of weights, batches and draws; each makes a model of its own."""
     evaluation: Evaluation | None = None

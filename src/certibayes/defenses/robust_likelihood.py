@@ -55,7 +55,7 @@ class RobustLikelihood(BallDefense[RobustLikelihoodSpec]):
         if spec.bounds != "mixed":
             clean_weight += (1 - clean_weight) * (1 - grown)
         with weights_once(model):
-            at = Neighborhood(model, target, x, ball)
+            at = Neighborhood(model, target, x, ball, radius)
             if clean_weight == 1 or radius == 0:
                 return at.clean
             factors = radii(spec.epsilon_density, spec.epsilon_draws, generator)

@@ -24,12 +24,14 @@ class Neighborhood:
         target: theta, shape (batch, theta_dim), or labels, shape (batch,).
         x: raw observations inside the clip range, shape (batch, x_dim).
         ball: admissible perturbations at the present radius, raw units, dtype of x.
+        radius_share: how far the radius has grown, in [0, 1].
     """
 
     model: ConditionalModel
     target: Tensor
     x: Tensor
     ball: Ball
+    radius_share: float = 1.0
 
     @cached_property
     def q(self) -> Distribution:

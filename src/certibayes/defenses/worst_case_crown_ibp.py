@@ -13,6 +13,7 @@ from certibayes.bounds.graph import Input, Node
 from certibayes.bounds.linear import lower_form
 from certibayes.config.defenses import RobustLikelihood
 from certibayes.defenses.worst_case import Neighborhood
+from certibayes.defenses.worst_case_interval import interval_lower
 from certibayes.estimators.base import Estimator
 from certibayes.estimators.bounded_density import standardized_ball
 from certibayes.threat import Ball
@@ -21,8 +22,18 @@ from certibayes.threat import Ball
 def worst_case(
     spec: RobustLikelihood, at: Neighborhood, grown: float, generator: torch.Generator
 ) -> Tensor:
-    """Return the lower bound of log q(target | x') over the ball; see `WorstCase`."""
-    return linear_lower(at.model, at.target, at.x, at.ball)
+    """Return the lower bound of log q(target | x') over the ball; see `WorstCase`.
+
+    The linear bound has the weight 1 - (1 - final_linear_weight) * radius share, that of intervals
+    the rest: a mean of two lower bounds is one. Of weight 0 neither is computed.
+    """
+    weight = 1 - (1 - spec.final_linear_weight) * at.radius_share
+    if weight == 0:
+        return interval_lower(at.model, at.target, at.x, at.ball)
+    linear = linear_lower(at.model, at.target, at.x, at.ball)
+    if weight == 1:
+        return linear
+    return weight * linear + (1 - weight) * interval_lower(at.model, at.target, at.x, at.ball)
 
 
 def linear_lower(model: ConditionalModel, target: Tensor, x: Tensor, ball: Ball) -> Tensor:

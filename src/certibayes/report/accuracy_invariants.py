@@ -9,19 +9,22 @@ import numpy as np
 from certibayes.report.finding import Finding, first_violation
 from certibayes.report.items import Items, Method
 
+OTHER_PREDICTIVES = ("posterior_decision", "probabilistic_safety")
+"""Certificates of the whole posterior of the weights."""
+
 
 def accuracy_findings(items: Items) -> Iterator[Finding]:
     """Yield what holds for labels and verdicts.
 
     An observation that is certified at epsilon stays correct under every attack of the same norm
     and unit with a radius up to epsilon; one that is wrong without attack is never right under
-    attack, because x itself is a candidate. A `posterior_decision` speaks of another predictive
-    than the stored one that is attacked.
+    attack, because x itself is a candidate. Of an attack on the first observations alone, those
+    count. `OTHER_PREDICTIVES` do not speak of the stored ensemble that is attacked.
     """
     for certificate in items.of("certify"):
         for epsilon in items.epsilons(certificate):
             yield from _one_verdict(items, certificate, epsilon)
-            if certificate.kind != "posterior_decision":
+            if certificate.kind not in OTHER_PREDICTIVES:
                 yield from _certified(items, certificate, epsilon)
     for attack in items.of("attack"):
         for epsilon in items.epsilons(attack):
@@ -53,7 +56,8 @@ def _certified(items: Items, certificate: Method, epsilon: float) -> Iterator[Fi
             correct = items.get(attack, radius, "correct")
             if radius > epsilon or correct is None:
                 continue
-            violated = certified.astype(bool) & ~correct.astype(bool)
+            attacked = certified[: len(correct)]
+            violated = attacked.astype(bool) & ~correct.astype(bool)
             what = f"{certificate.name} against {attack.name} at epsilon {radius}"
             holds, detail = first_violation(violated, what)
             name = "accuracy: certified <= attacked"
@@ -65,6 +69,6 @@ def _attacked(items: Items, attack: Method, epsilon: float) -> Iterator[Finding]
     clean = items.clean_correct
     if correct is None or clean is None:
         return
-    violated = correct.astype(bool) & ~clean.astype(bool)
+    violated = correct.astype(bool) & ~clean[: len(correct)].astype(bool)
     holds, detail = first_violation(violated, attack.name)
     yield Finding("accuracy: attacked <= clean", holds, detail, attack, epsilon, attack, epsilon)

@@ -80,6 +80,8 @@ def _below_bound(
 def _above_noise(items: Items, attack: Method, noise: Method, epsilon: float) -> Iterator[Finding]:
     low = items.get(noise, epsilon, "selected")
     high = items.get(attack, epsilon, "selected")
+    if low is not None and high is not None and len(low) != len(high):
+        return
     if low is not None and high is not None:
         violated = _exceeds(low, high, SELECTION_TOLERANCE)
         what = f"{noise.name} against {attack.name} on selection draws"

@@ -81,9 +81,10 @@ def levels(summary: pd.DataFrame) -> pd.DataFrame:
     """Return one row per model and ball (norm, unit, epsilon, clip, mask), in the summary's order.
 
     The level is the accuracy for classifiers and the median total variation
-    TV(q(. | x), q(. | x')) for posteriors. Among several attacks of one ball the worst counts, of
-    equal ones that with the larger KL divergence; `forward_kl` (KL(q(. | x) || q(. | x'))) and
-    `reverse_kl` (KL(q(. | x') || q(. | x))) are each the largest median over the attacks. A
+    TV(q(. | x), q(. | x')) for posteriors. Among several attacks of one ball, on as many
+    observations as any, the worst counts, of equal ones that with the larger KL divergence;
+    `forward_kl` (KL(q(. | x) || q(. | x'))) and `reverse_kl` (KL(q(. | x') || q(. | x))) are each
+    the largest median over the attacks. A
     certificate has a ball of its own. `attacked` leaves noise out. A model without attacks and
     certificates has one row without ball. `_low` and `_high` are the 15 % and 85 % quantiles over
     observations for posteriors and the two-sided 95 % interval of Clopper and Pearson (1934) for
@@ -126,7 +127,7 @@ def _ball(rows: pd.DataFrame, classifies: bool) -> dict[str, object]:
     level = "accuracy" if classifies else "total_variation_median"
     noise = _worst(rows[(rows["stage"] == "attack") & (rows["kind"] == "noise")], level)
     attacks = rows[(rows["stage"] == "attack") & (rows["kind"] != "noise")]
-    attacked = _worst(attacks, level)
+    attacked = _worst(on_most_observations(attacks, list(BALL)), level)
     certified = _only(rows[(rows["stage"] == "certify") & rows["kind"].isin(_HEADLINE)])
     found = {
         "noise": noise.get(level),
@@ -187,6 +188,13 @@ def _worst(rows: pd.DataFrame, level: str) -> pd.Series:
 def largest_kl(rows: pd.DataFrame) -> pd.Series:
     """Return the larger of the two median KL divergences per row; -inf where there is none."""
     return rows[["forward_kl_median", "reverse_kl_median"]].max(axis=1).fillna(-np.inf)
+
+
+def on_most_observations(attacks: pd.DataFrame, ball: list[str]) -> pd.DataFrame:
+    """Return attack rows on as many observations as any attack of the same ball."""
+    counts = attacks["observations"].fillna(0)
+    most = counts.groupby([attacks[key] for key in ball], dropna=False).transform("max")
+    return attacks[counts == most]
 
 
 def _only(rows: pd.DataFrame) -> pd.Series:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from certibayes.config.jobs import EvaluateJob
 from certibayes.config.sweeps import Sweep, curves_of, value_at
+from certibayes.report.levels import on_most_observations
 from certibayes.report.pareto import non_dominated
 from certibayes.report.seeds import KEYS, over_seeds
 
@@ -93,6 +94,7 @@ def _worst(summary: pd.DataFrame) -> pd.DataFrame:
     """Return a row per model, seed and ball with the worst of every quantity over its attacks."""
     attacks = summary[(summary["stage"] == "attack") & (summary["kind"] != "noise")]
     by = [*KEYS, "seed", "norm", "unit", "epsilon", "clip", "mask"]
+    attacks = on_most_observations(attacks, by)
     known = [name for name in POSTERIOR if name in attacks]
     worst = dict.fromkeys(known, "max") | {CLASSIFIER: "min"}
     table = attacks.groupby(by, sort=False, dropna=False).agg(worst).reset_index()

@@ -22,7 +22,7 @@ from certibayes.threat import Ball
 
 Stated = PosteriorShift | Decision
 """Certificates that need no more than x and the stored model: `log_density` and `coverage` speak of
-a given theta, `posterior_decision` of weights that are drawn anew."""
+a given theta, `posterior_decision` and `probabilistic_safety` of the posterior of the weights."""
 SEED_BITS = 53
 """As many as every reader of JSON keeps."""
 

@@ -31,8 +31,8 @@ class Loaded(ABC):
     def certificate(self, x: Numbers, *, seed: int | None = None) -> tuple[CertificateAt, ...]:
         """Return the study's certificates at x, computed afresh, one per name and epsilon.
 
-        Those of kind `log_density`, `coverage` and `posterior_decision` are left out: they need a
-        theta, or other weights than the stored ones. What is
+        Those of kind `log_density`, `coverage`, `posterior_decision` and `probabilistic_safety`
+        are left out: they need a theta, or other weights than the stored ones. What is
         not certified is unknown: nothing is attacked here. Empty for a model without certificates.
 
         Args:

@@ -22,7 +22,10 @@ ATTACK_FILES = ("attack.npz", TABLE)
 
 @dataclass(frozen=True)
 class StoredAttack:
-    """One attack at one epsilon: x (n + m, x_dim) and its value on the selection draws (n + m,)."""
+    """One attack at one epsilon: x (n + m, x_dim) and its value on the selection draws (n + m,).
+
+    Where the attack states `observations`, n is at most that.
+    """
 
     name: str
     spec: Attack

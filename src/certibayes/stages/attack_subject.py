@@ -17,6 +17,7 @@ from certibayes.config.jobs import AttackJob
 from certibayes.device import chosen_device
 from certibayes.layout import Layout
 from certibayes.seeding import generator
+from certibayes.stages.attack_blocks import attack_blocks
 from certibayes.stages.building import build_task, load_model
 from certibayes.stages.data import load_reference
 from certibayes.stages.observations import ball_of, load_observations
@@ -89,7 +90,7 @@ class Subject:
         """Attack in float32, then project in float64: the points lie in the ball exactly."""
         attack: Attack = registry.load("attack", spec.kind)(spec)
         x = self.x.float().to(self._device)
-        result = attack.attack(model, x, target, self.objective, ball, seed)
+        result = attack_blocks(attack, model, x, target, self.objective, ball, seed)
         return ball.project(self.x, result.x.cpu().double()), result
 
     @torch.no_grad()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from certibayes import registry
 from certibayes.bnn.base import WeightInference
+from certibayes.bnn.mean_field import MeanField, MeanFieldPosterior
 from certibayes.bnn.predictive import Predictive
 from certibayes.config.jobs import Job, ModelJob
 from certibayes.defenses.base import Defense
@@ -139,6 +140,19 @@ def draw_model(job: ModelJob, layout: Layout, task: Task, draws: int, seed: int)
     with torch.no_grad():
         samples = inference.sample(draws, generator(seed, "weights"))
     return inference.model(samples).eval().requires_grad_(False)
+
+
+def mean_field_model(job: ModelJob, layout: Layout, task: Task) -> MeanFieldPosterior:
+    """Return the posterior of a model of one member whose weights are independent Gaussians."""
+    state, _ = load_weights(layout.weights(job))
+    inference = build_inference(job, build_network(job, layout, task))
+    inference.load_lasting_state(_with_prefix(state, INFERENCE))
+    assert isinstance(inference, MeanField)
+    stored = inference.model(_with_prefix(state, SAMPLES))
+    assert isinstance(stored, Predictive)
+    means, stds = inference.marginals()
+    posterior = MeanFieldPosterior(stored.network, means, stds, stored.weight_samples)
+    return posterior.eval().requires_grad_(False)
 
 
 def _load_member(

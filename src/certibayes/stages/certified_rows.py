@@ -11,12 +11,13 @@ from certibayes.config.certificates import (
     Decision,
     LogDensity,
     PosteriorDecision,
+    ProbabilisticSafety,
 )
 from certibayes.config.errors import ConfigError
 from certibayes.config.jobs import ModelJob
 from certibayes.layout import Layout
 from certibayes.seeding import derive_seed
-from certibayes.stages.building import draw_model, load_model
+from certibayes.stages.building import draw_model, load_model, mean_field_model
 from certibayes.stages.observations import Observations
 from certibayes.tasks.base import Task
 
@@ -27,9 +28,11 @@ def seed_of(job: ModelJob) -> int:
 
 
 def model_of(spec: Certificate, job: ModelJob, layout: Layout, task: Task) -> nn.Module:
-    """Return the model that a certificate speaks of, float64: as stored, or of fresh weights."""
+    """Return the model that a certificate speaks of, float64: stored, drawn afresh, or whole."""
     if isinstance(spec, PosteriorDecision):
         return draw_model(job, layout, task, spec.draws, seed_of(job)).double()
+    if isinstance(spec, ProbabilisticSafety):
+        return mean_field_model(job, layout, task).double()
     return load_model(job, layout, task).double()
 
 
@@ -58,7 +61,7 @@ def targets_of(spec: Certificate, observations: Observations) -> Tensor | None:
         ConfigError: if a stated theta has not as many entries as the task has parameters.
     """
     target = observations.target
-    if isinstance(spec, Decision | PosteriorDecision | Coverage):
+    if isinstance(spec, Decision | PosteriorDecision | ProbabilisticSafety | Coverage):
         return target
     if not isinstance(spec, LogDensity):
         return None

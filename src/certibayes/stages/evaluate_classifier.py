@@ -8,16 +8,17 @@ from torch import Tensor, nn
 from certibayes import registry
 from certibayes.bnn.predictive import Predictive
 from certibayes.certificates.base import CertificateResult
-from certibayes.config.certificates import Decision, PosteriorDecision
+from certibayes.config.certificates import Decision, PosteriorDecision, ProbabilisticSafety
 from certibayes.config.jobs import EvaluateJob
 from certibayes.layout import Layout
 from certibayes.metrics.accuracy import correct
-from certibayes.metrics.calibration import expected_calibration_error
 from certibayes.metrics.nll import negative_log_likelihood
 from certibayes.stages.attack_files import StoredAttack, stored_attacks
 from certibayes.stages.certificate_files import StoredCertificate, stored_certificates
 from certibayes.stages.certified_rows import model_of, seed_of
+from certibayes.stages.classifier_quality import quality_columns, share_columns
 from certibayes.stages.evaluate_outside import outside_columns, outside_probabilities
+from certibayes.stages.evaluate_outside_attack import attacked_outside_columns
 from certibayes.stages.evaluate_weights import ROWS_AT_ONCE, sample_probabilities, weight_columns
 from certibayes.stages.findings import Findings, Value, attack_columns, perturbation_columns
 from certibayes.stages.observations import Observations, ball_of, load_observations
@@ -35,7 +36,7 @@ def evaluate_classifier(job: EvaluateJob, layout: Layout, task: Task, model: nn.
     findings = Findings(posterior={"names": torch.zeros(0).numpy()})
     clean = _predict(model, observations.x)
     right = correct(clean, observations.target)
-    quality = _quality(job, clean, observations.target, right)
+    quality = quality_columns(job, clean, observations.target, right)
     outside = outside_probabilities(job, model, observations.x)
     spread, items = weight_columns(job, model, observations.x, observations.target)
     findings.add_items("clean", {"correct": right, **items})
@@ -52,7 +53,8 @@ def evaluate_classifier(job: EvaluateJob, layout: Layout, task: Task, model: nn.
     attacks = list(stored_attacks(job, layout))
     for attack in attacks:
         detection = outside_columns(sample_probabilities(model, attack.x), outside)
-        _add_attack(findings, job, model, observations, attack, right, quality["nll"], detection)
+        detection |= attacked_outside_columns(job, layout, task, model, attack, observations.x)
+        _add_attack(findings, job, model, observations, attack, clean, detection)
     for name in job.certificates:
         for certificate in stored_certificates(job, layout, name):
             result = _confront(job, layout, task, observations, certificate, attacks)
@@ -66,30 +68,19 @@ def _predict(model: Predictive, x: Tensor) -> Tensor:
         return torch.cat([model(one).probs for one in x.split(rows)])
 
 
-def _quality(
-    job: EvaluateJob, probabilities: Tensor, labels: Tensor, right: Tensor
-) -> dict[str, Value]:
-    log_prob = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1).log()
-    return {
-        "nll": float(negative_log_likelihood(log_prob).mean),
-        "nll_pairs": len(labels),
-        "accuracy": float(right.double().mean()),
-        "ece": expected_calibration_error(probabilities, labels, job.evaluation.ece_bins),
-    }
-
-
 def _add_attack(
     findings: Findings,
     job: EvaluateJob,
     model: Predictive,
     observations: Observations,
     attack: StoredAttack,
-    clean_right: Tensor,
-    clean_nll: Value,
+    clean: Tensor,
     detection: dict[str, Value],
 ) -> None:
     probabilities = _predict(model, attack.x)
-    right = correct(probabilities, observations.target) & clean_right
+    labels, clean = observations.target[: len(attack.x)], clean[: len(attack.x)]
+    right = correct(probabilities, labels) & correct(clean, labels)
+    log_prob = clean.gather(1, labels.unsqueeze(1)).squeeze(1).log()
     findings.add_items(attack.key, {"selected": attack.selected, "correct": right})
     findings.add_row(
         job,
@@ -97,9 +88,9 @@ def _add_attack(
         attack.name,
         attack.spec.kind,
         **attack_columns(attack.spec, attack.epsilon),
-        observations=observations.tests,
-        nll_clean=clean_nll,
-        **_quality(job, probabilities, observations.target, right),
+        observations=len(labels),
+        nll_clean=float(negative_log_likelihood(log_prob).mean),
+        **quality_columns(job, probabilities, labels, right),
         **detection,
     )
 
@@ -112,7 +103,10 @@ def _confront(
     certificate: StoredCertificate,
     attacks: list[StoredAttack],
 ) -> CertificateResult:
-    """Return the result after every attack whose points lie in the certified ball."""
+    """Return the result after every attack whose points lie in the certified ball.
+
+    Observations that an attack leaves out stand for themselves: they lie in every ball.
+    """
     spec = certificate.spec
     rule = registry.load("certificate", spec.kind)(spec)
     model = model_of(spec, job, layout, task)
@@ -121,7 +115,8 @@ def _confront(
     result: CertificateResult = certificate.result
     for attack in attacks:
         if attack.inside(spec.perturbation, certificate.epsilon):
-            result = rule.refute(prepared, result, attack.x, ball)
+            attacked = torch.cat([attack.x, observations.x[len(attack.x) :]])
+            result = rule.refute(prepared, result, attacked, ball)
     return result
 
 
@@ -150,6 +145,7 @@ def _add_certificate(
         **perturbation_columns(certificate.spec.perturbation, certificate.epsilon),
         observations=len(result.upper),
         accuracy=certified,
+        **share_columns("accuracy", result.certified),
         certified_share=certified,
         refuted_share=float(result.refuted.double().mean()),
         unknown_share=float(unknown.double().mean()),
@@ -158,6 +154,7 @@ def _add_certificate(
         simultaneous=None if drawn is None else drawn.statements(len(result.upper)),
         draws=None if drawn is None else drawn.draws,
         interval="deterministic" if drawn is None else drawn.interval,
+        tau=spec.tau if isinstance(spec, ProbabilisticSafety) else None,
         bounds=spec.bounds if isinstance(spec, Decision | PosteriorDecision) else None,
         seconds=result.seconds,
     )

@@ -10,8 +10,10 @@ from certibayes.bnn.predictive import Predictive
 from certibayes.config.errors import ConfigError
 from certibayes.config.jobs import EvaluateJob
 from certibayes.config.tasks import BUILT_IN
+from certibayes.metrics.auroc_error import auroc_standard_error
 from certibayes.metrics.uncertainty import auroc, entropy, likelihood_ratio, mutual_information
 from certibayes.seeding import generator
+from certibayes.stages.classifier_quality import NORMAL
 from certibayes.stages.evaluate_weights import sample_probabilities
 from certibayes.stages.findings import Value
 from certibayes.tasks.base import ClassificationTask
@@ -61,8 +63,31 @@ def outside_columns(inside: Tensor, outside: Tensor | None) -> dict[str, Value]:
     """
     if outside is None:
         return {}
+    columns = detection_columns("outside", inside, outside)
+    ratio = likelihood_ratio(inside.mean(0), outside.mean(0))
+    return columns | {"outside_likelihood_ratio": ratio}
+
+
+def detection_columns(prefix: str, inside: Tensor, outside: Tensor) -> dict[str, Value]:
+    """Return AUROC of entropy and of mutual information with their 95 % intervals.
+
+    Args:
+        prefix: of the columns.
+        inside: as for `outside_columns`.
+        outside: likewise.
+    """
     return {
-        "outside_entropy_auroc": auroc(entropy(inside.mean(0)), entropy(outside.mean(0))),
-        "outside_information_auroc": auroc(mutual_information(inside), mutual_information(outside)),
-        "outside_likelihood_ratio": likelihood_ratio(inside.mean(0), outside.mean(0)),
+        **_detection(f"{prefix}_entropy_auroc", entropy(inside.mean(0)), entropy(outside.mean(0))),
+        **_detection(
+            f"{prefix}_information_auroc", mutual_information(inside), mutual_information(outside)
+        ),
     }
+
+
+def _detection(name: str, inside: Tensor, outside: Tensor) -> dict[str, Value]:
+    value = auroc(inside, outside)
+    if min(len(inside), len(outside)) < 2:
+        return {name: value}
+    half = NORMAL * auroc_standard_error(inside, outside)
+    ends = {f"{name}_low": max(0.0, value - half), f"{name}_high": min(1.0, value + half)}
+    return {name: value, **ends}
