@@ -91,7 +91,7 @@ TARGETS = (
         Target(
             f"{what}, standard training",
             "gaussian_linear_sbibm",
-            (model,),
+            (f"{model}_standard",),
             "linf, feature_std",
             0.1,
             seeds=3,
@@ -122,9 +122,9 @@ TARGETS = (
         )
     ),
     Target(
-        "real series, MAF",
+        "real series",
         "lynx_hare",
-        ("maf_squashed",),
+        ("gaussian_squashed",),
         "linf, raw log counts",
         0.01,
         certified=0.3,
@@ -197,7 +197,7 @@ class Measured:
 
     @property
     def met(self) -> bool:
-        """Whether every seed meets every limit."""
+        """Whether every seed meets every limit; a seed without a value does not."""
         target = self.target
         limits = [
             (self.kl, target.kl),
@@ -211,8 +211,10 @@ class Measured:
             limits.append((above, target.above_exact))
         if target.nll is None and not target.undefended:
             limits.append(([-share for share in self.share], -SHARE))
+        wanted = 1 if target.recording else max(1, len(self.certified))
         return all(
-            limit is None or (bool(values) and max(values) <= limit) for values, limit in limits
+            limit is None or (len(values) >= wanted and max(values) <= limit)
+            for values, limit in limits
         )
 
     @property
