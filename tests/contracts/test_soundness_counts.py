@@ -275,7 +275,7 @@ def test_none_of_the_points_beats_the_bound(name, model):
 
 
 def test_the_points_are_more_than_a_million_over_all_certificates():
-    """1,200,000 of log_density, 240,000 of coverage and posterior_shift, 120,000 per classifier's."""
+    """1,200,000 of log_density, 240,000 of coverage and posterior_shift, 120,000 each of others."""
     total = {name: stated(name) * len(MODELS[name]) for name in PLANS}
     assert set(total) == set(registry.names("certificate"))
     assert {base(kind) for kind in ESTIMATORS} == set(trained_here("estimator_bounds"))
