@@ -17,6 +17,7 @@ from gloeckler2023_variants import variants
 from certibayes.config import load
 from certibayes.config.defenses import Adversarial, Fisher
 from certibayes.config.jobs import model_jobs
+from certibayes.config.study import Study
 
 STUDY = Path("studies/gloeckler2023.yaml")
 PUBLISHED = Path("benchmarks/published/gloeckler2023.json")
@@ -38,7 +39,8 @@ REDUCED = """## What was reduced, and what differs
 
 - {epochs} epochs of batches of {batch} with a cosine schedule and gradients clipped to a norm of
   {clip:g}, where the publication trained up to 300 epochs with early stopping and clipped to 75.
-  Defenses begin at the undefended model and train {penalized} (Fisher penalty) or {retrain} more
+  Defenses begin at the undefended model and train {penalized} (Fisher penalty; longer versions:
+  {longer}) or {retrain} more
   epochs, where the publication began anew. Models with an embedding network train as published.
 - Draws of theta for the Fisher penalty: {draws} (published: 5); the largest eigenvalue takes 16 for
   a quarter of the batch. Adversarial training and TRADES
@@ -101,10 +103,21 @@ def main() -> None:
             compared=compared,
             few=few,
             penalized=fisher.training.epochs,
+            longer=longer_versions(study, fisher.training.epochs),
             retrain=adversarial.training.epochs,
         ),
     ]
     PAGE.write_text("\n\n".join(part for part in parts if part) + "\n")
+
+
+def longer_versions(study: Study, epochs: int) -> str:
+    """Name the Fisher defenses of a study that train longer than `epochs`, and for how long."""
+    found = [
+        f"`{name}` {defense.training.epochs}"
+        for name, defense in study.defenses.items()
+        if isinstance(defense, Fisher) and defense.training and defense.training.epochs > epochs
+    ]
+    return ", ".join(found) or "none"
 
 
 if __name__ == "__main__":
