@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch.distributions import Categorical, Distribution
+from torch.distributions import Distribution
 
 from certibayes.attacks.base import Objective, PreparedObjective, Target
+from certibayes.attacks.targets import require_categorical
 
 
 class Confidence(Objective):
@@ -24,9 +25,7 @@ class Confidence(Objective):
         """Return the objective, which needs nothing of the clean distribution."""
 
         def confidence(attacked: Distribution) -> torch.Tensor:
-            if not isinstance(attacked, Categorical):
-                raise TypeError(f"model: got {type(attacked).__name__}; allowed: Categorical")
-            log = attacked.logits.log_softmax(-1)
+            log = require_categorical(attacked).logits.log_softmax(-1)
             return (log.exp() * log).sum(-1)
 
         return confidence

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, Distribution
+from torch.distributions import Distribution
 
 from certibayes.attacks.base import ConditionalModel, Objective, PreparedObjective, Target
 from certibayes.attacks.log_density import LABELS
-from certibayes.attacks.targets import require_values
+from certibayes.attacks.targets import require_categorical, require_values
 
 
 class Margin(Objective):
@@ -45,9 +45,8 @@ class Margin(Objective):
         labels = require_values(target, "margin", LABELS).unsqueeze(-1)
 
         def margin(attacked: Distribution) -> Tensor:
-            if not isinstance(attacked, Categorical):
-                raise TypeError(f"model: got {type(attacked).__name__}; allowed: Categorical")
-            rival = attacked.logits.scatter(-1, labels, -torch.inf).amax(-1)
-            return rival - attacked.logits.gather(-1, labels).squeeze(-1)
+            logits = require_categorical(attacked).logits
+            rival = logits.scatter(-1, labels, -torch.inf).amax(-1)
+            return rival - logits.gather(-1, labels).squeeze(-1)
 
         return margin

@@ -1,9 +1,9 @@
-"""Checks of what an objective aims at."""
+"""Checks of what an objective aims at, and of what it is computed from."""
 
 from __future__ import annotations
 
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Categorical, Distribution
 
 from certibayes.attacks.base import Target
 
@@ -33,6 +33,17 @@ def require_distribution(target: Target, objective: str) -> Distribution:
             "(batch,), see `Objective.aim`"
         )
     return target
+
+
+def require_categorical(attacked: Distribution) -> Categorical:
+    """Return the distribution at the attacked x if it is one over classes.
+
+    Raises:
+        TypeError: if it is another.
+    """
+    if not isinstance(attacked, Categorical):
+        raise TypeError(f"model: got {type(attacked).__name__}; allowed: Categorical")
+    return attacked
 
 
 def _named(target: Target) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from certibayes import registry
 from certibayes.config.attacks import FORM_OF_OBJECTIVE
 from certibayes.config.certificates import (
+    Certificate,
     Coverage,
     PosteriorDecision,
     PosteriorShift,
@@ -150,29 +151,33 @@ def _without_closed_form(study: Study, key: str, experiment: Experiment) -> Iter
 
 def _without_fresh_weights(study: Study, key: str, experiment: Experiment) -> Iterator[str]:
     """Yield certificates that draw weights from a posterior that is a finite ensemble itself."""
-    model = study.models[experiment.model]
-    if model.members == 1 and model.inference.kind in DRAWN_AFRESH:
-        return
-    for name in experiment.certificates:
-        if isinstance(study.certificates[name], PosteriorDecision):
-            yield (
-                f"{key}.certificates: got {name!r} with {model.inference.kind!r} and members "
-                f"{model.members} of {experiment.model!r}, a finite ensemble that kind decision "
-                f"certifies as a whole; allowed: members 1 and inference {', '.join(DRAWN_AFRESH)}"
-            )
+    why = ", a finite ensemble that kind decision certifies as a whole"
+    yield from _not_of(PosteriorDecision, DRAWN_AFRESH, why, study, key, experiment)
 
 
 def _without_weight_boxes(study: Study, key: str, experiment: Experiment) -> Iterator[str]:
     """Yield certificates by boxes of weights of a posterior that is no product of Gaussians."""
+    yield from _not_of(ProbabilisticSafety, MEAN_FIELD, "", study, key, experiment)
+
+
+def _not_of(
+    kind: type[Certificate],
+    inferences: Sequence[str],
+    why: str,
+    study: Study,
+    key: str,
+    experiment: Experiment,
+) -> Iterator[str]:
+    """Yield certificates of a kind where the model is not one member of one of these inferences."""
     model = study.models[experiment.model]
-    if model.members == 1 and model.inference.kind in MEAN_FIELD:
+    if model.members == 1 and model.inference.kind in inferences:
         return
     for name in experiment.certificates:
-        if isinstance(study.certificates[name], ProbabilisticSafety):
+        if isinstance(study.certificates[name], kind):
             yield (
                 f"{key}.certificates: got {name!r} with {model.inference.kind!r} and members "
-                f"{model.members} of {experiment.model!r}; allowed: members 1 and inference "
-                f"{', '.join(MEAN_FIELD)}"
+                f"{model.members} of {experiment.model!r}{why}; allowed: members 1 and inference "
+                f"{', '.join(inferences)}"
             )
 
 

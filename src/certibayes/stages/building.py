@@ -135,8 +135,7 @@ def draw_model(job: ModelJob, layout: Layout, task: Task, draws: int, seed: int)
         seed: of these alone.
     """
     state, _ = load_weights(layout.weights(job))
-    inference = build_inference(job, build_network(job, layout, task))
-    inference.load_lasting_state(_with_prefix(state, INFERENCE))
+    inference = _trained(job, layout, task, 0, state)
     with torch.no_grad():
         samples = inference.sample(draws, generator(seed, "weights"))
     return inference.model(samples).eval().requires_grad_(False)
@@ -145,8 +144,7 @@ def draw_model(job: ModelJob, layout: Layout, task: Task, draws: int, seed: int)
 def mean_field_model(job: ModelJob, layout: Layout, task: Task) -> MeanFieldPosterior:
     """Return the posterior of a model of one member whose weights are independent Gaussians."""
     state, _ = load_weights(layout.weights(job))
-    inference = build_inference(job, build_network(job, layout, task))
-    inference.load_lasting_state(_with_prefix(state, INFERENCE))
+    inference = _trained(job, layout, task, 0, state)
     assert isinstance(inference, MeanField)
     stored = inference.model(_with_prefix(state, SAMPLES))
     assert isinstance(stored, Predictive)
@@ -158,9 +156,16 @@ def mean_field_model(job: ModelJob, layout: Layout, task: Task) -> MeanFieldPost
 def _load_member(
     job: ModelJob, layout: Layout, task: Task, member: int, state: dict[str, Tensor]
 ) -> nn.Module:
+    inference = _trained(job, layout, task, member, state)
+    return inference.model(_with_prefix(state, SAMPLES))
+
+
+def _trained(
+    job: ModelJob, layout: Layout, task: Task, member: int, state: dict[str, Tensor]
+) -> WeightInference:
     inference = build_inference(job, build_network(job, layout, task, member))
     inference.load_lasting_state(_with_prefix(state, INFERENCE))
-    return inference.model(_with_prefix(state, SAMPLES))
+    return inference
 
 
 def _ensemble(members: list[nn.Module]) -> nn.Module:

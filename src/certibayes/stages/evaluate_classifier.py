@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -38,7 +40,8 @@ def evaluate_classifier(job: EvaluateJob, layout: Layout, task: Task, model: nn.
     right = correct(clean, observations.target)
     quality = quality_columns(job, clean, observations.target, right)
     outside = outside_probabilities(job, model, observations.x)
-    spread, items = weight_columns(job, model, observations.x, observations.target)
+    each = sample_probabilities(model, observations.x)
+    spread, items = weight_columns(job, model, each, observations.x, observations.target)
     findings.add_items("clean", {"correct": right, **items})
     findings.add_row(
         job,
@@ -48,16 +51,17 @@ def evaluate_classifier(job: EvaluateJob, layout: Layout, task: Task, model: nn.
         observations=observations.tests,
         **quality,
         **spread,
-        **outside_columns(sample_probabilities(model, observations.x), outside),
+        **outside_columns(each, outside),
     )
     attacks = list(stored_attacks(job, layout))
     for attack in attacks:
-        detection = outside_columns(sample_probabilities(model, attack.x), outside)
+        detection: dict[str, Value] = {}
+        if outside is not None:
+            detection |= outside_columns(sample_probabilities(model, attack.x), outside)
         detection |= attacked_outside_columns(job, layout, task, model, attack, observations.x)
         _add_attack(findings, job, model, observations, attack, clean, detection)
     for name in job.certificates:
-        for certificate in stored_certificates(job, layout, name):
-            result = _confront(job, layout, task, observations, certificate, attacks)
+        for certificate, result in _confronted(job, layout, task, observations, name, attacks):
             _add_certificate(findings, job, certificate, result)
     return findings
 
@@ -95,29 +99,30 @@ def _add_attack(
     )
 
 
-def _confront(
+def _confronted(
     job: EvaluateJob,
     layout: Layout,
     task: Task,
     observations: Observations,
-    certificate: StoredCertificate,
+    name: str,
     attacks: list[StoredAttack],
-) -> CertificateResult:
-    """Return the result after every attack whose points lie in the certified ball.
+) -> Iterator[tuple[StoredCertificate, CertificateResult]]:
+    """Yield a certificate at every epsilon, with its result after every attack in its ball.
 
     Observations that an attack leaves out stand for themselves: they lie in every ball.
     """
-    spec = certificate.spec
+    spec = job.certificates[name]
     rule = registry.load("certificate", spec.kind)(spec)
     model = model_of(spec, job, layout, task)
     prepared = rule.prepare(model, observations.x, observations.target, seed_of(job))
-    ball = ball_of(layout, job, task, spec.perturbation.at(certificate.epsilon))
-    result: CertificateResult = certificate.result
-    for attack in attacks:
-        if attack.inside(spec.perturbation, certificate.epsilon):
-            attacked = torch.cat([attack.x, observations.x[len(attack.x) :]])
-            result = rule.refute(prepared, result, attacked, ball)
-    return result
+    for certificate in stored_certificates(job, layout, name):
+        ball = ball_of(layout, job, task, spec.perturbation.at(certificate.epsilon))
+        result: CertificateResult = certificate.result
+        for attack in attacks:
+            if attack.inside(spec.perturbation, certificate.epsilon):
+                attacked = torch.cat([attack.x, observations.x[len(attack.x) :]])
+                result = rule.refute(prepared, result, attacked, ball)
+        yield certificate, result
 
 
 def _add_certificate(

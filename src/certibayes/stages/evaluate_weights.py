@@ -27,14 +27,20 @@ def sample_probabilities(model: Predictive, x: Tensor) -> Tensor:
 
 
 def weight_columns(
-    job: EvaluateJob, model: Predictive, x: Tensor, labels: Tensor
+    job: EvaluateJob, model: Predictive, each: Tensor, x: Tensor, labels: Tensor
 ) -> tuple[dict[str, Value], dict[str, Tensor]]:
     """Return columns and items of the clean row.
 
     The network at the mean of the weight samples stands for a posterior with one mode: models of
     several members, chains or unrelated weights have none.
+
+    Args:
+        job: states the model and the bins.
+        model: the classifier.
+        each: its `sample_probabilities` at x.
+        x: observations, shape (batch, x_dim).
+        labels: true labels, shape (batch,).
     """
-    each = sample_probabilities(model, x)
     items = {
         "disagreement": disagreement(each),
         "predictive_std": predictive_std(each),
