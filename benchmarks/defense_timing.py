@@ -12,6 +12,7 @@ from defense_versions import VERSIONS
 from torch.distributions import constraints
 
 from certibayes import registry
+from certibayes.bnn.base import WeightInference
 from certibayes.bnn.map import MAP
 from certibayes.config.defenses import AnyDefense, Fisher, NoDefense
 from certibayes.config.models import MAF, MAPInference, Training
@@ -25,32 +26,21 @@ THETA_DIM, X_DIM = 4, 100
 
 
 class Trainee:
-    """One MAF under training with one defense on random pairs: values decide no cost.
-
-    Every step is penalized: what `every` saves is computed, because its steps are drawn.
-    """
+    """One model under training with one defense on random pairs: values decide no cost."""
 
     def __init__(
         self,
-        spec: NoDefense | AnyDefense,
-        theta_dim: int = THETA_DIM,
-        x_dim: int = X_DIM,
+        inference: WeightInference,
+        defense: Defense,
+        target: torch.Tensor,
+        x: torch.Tensor,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        torch.manual_seed(0)
-        estimator: Estimator = registry.load("estimator", "maf")(
-            MAF(), theta_dim, x_dim, constraints.real_vector
-        )
-        self.inference = MAP(estimator, MAPInference())
         training = Training()
-        self.clip, self.batch = training.gradient_clip, training.batch_size
-        self.optimizer = torch.optim.Adam(self.inference.parameters(), lr=training.learning_rate)
-        source = generator("pairs")
-        self.theta = torch.randn(self.batch, theta_dim, generator=source)
-        self.x = torch.randn(self.batch, x_dim, generator=source)
-        if isinstance(spec, Fisher):
-            spec = spec.model_copy(update={"every": 1})
-        self.defense: Defense = registry.load("defense", spec.kind)(spec, Scale.of(self.x), None)
+        self.inference, self.defense = inference, defense
+        self.target, self.x = target, x
+        self.clip = training.gradient_clip
+        self.optimizer = torch.optim.Adam(inference.parameters(), lr=training.learning_rate)
         self.step_number = 0
         self.clock = clock
 
@@ -65,8 +55,8 @@ class Trainee:
         """Take one step."""
         draws = generator("draws", self.step_number)
         loss = self.inference.loss(
-            lambda model: self.defense.objective(model, self.theta, self.x, 1.0, draws),
-            self.batch,
+            lambda model: self.defense.objective(model, self.target, self.x, 1.0, draws),
+            len(self.x),
             draws,
         )
         self.optimizer.zero_grad()
@@ -76,10 +66,33 @@ class Trainee:
         self.step_number += 1
 
 
+def maf_trainee(
+    spec: NoDefense | AnyDefense,
+    theta_dim: int = THETA_DIM,
+    x_dim: int = X_DIM,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Trainee:
+    """Return a MAF under training.
+
+    Every step is penalized: what `every` saves is computed, because its steps are drawn.
+    """
+    torch.manual_seed(0)
+    estimator: Estimator = registry.load("estimator", "maf")(
+        MAF(), theta_dim, x_dim, constraints.real_vector
+    )
+    batch, source = Training().batch_size, generator("pairs")
+    theta = torch.randn(batch, theta_dim, generator=source)
+    x = torch.randn(batch, x_dim, generator=source)
+    if isinstance(spec, Fisher):
+        spec = spec.model_copy(update={"every": 1})
+    defense = registry.load("defense", spec.kind)(spec, Scale.of(x), None)
+    return Trainee(MAP(estimator, MAPInference()), defense, theta, x, clock)
+
+
 def measure(rounds: int, steps: int) -> dict[str, object]:
     """Return `take_turns` of all versions."""
     torch.set_num_threads(1)
-    trainees = {name: Trainee(version.spec) for name, version in VERSIONS.items()}
+    trainees = {name: maf_trainee(version.spec) for name, version in VERSIONS.items()}
     return take_turns(trainees, rounds, steps)
 
 

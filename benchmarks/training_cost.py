@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from clock import CLOCKS, DESCRIPTIONS
-from defense_timing import Trainee, take_turns
+from defense_timing import maf_trainee, take_turns
 
 from certibayes.config.defenses import AnyDefense, NoDefense, RobustLikelihood
 from certibayes.config.threat import BoundedPerturbationAt
@@ -51,7 +51,7 @@ def main() -> None:
     torch.set_num_threads(1)
     clock = CLOCKS[options.clock]
     trainees = {
-        name: Trainee(spec, THETA_DIM, X_DIM, clock) for name, (_, spec) in VERSIONS.items()
+        name: maf_trainee(spec, THETA_DIM, X_DIM, clock) for name, (_, spec) in VERSIONS.items()
     }
     text = page(take_turns(trainees, options.rounds, options.steps), DESCRIPTIONS[options.clock])
     options.page.write_text(text, encoding="utf-8")

@@ -39,7 +39,9 @@ def test_links_lead_somewhere(page):
             assert anchor in anchors(place), target
 
 
-@pytest.mark.parametrize("script", ["bounds_cost", "certificate_speed", "training_cost"])
+@pytest.mark.parametrize(
+    "script", ["bounds_cost", "certificate_speed", "training_cost", "classifier_cost"]
+)
 def test_the_index_names_measured_costs(script):
     assert f"]({script}.md)" in (ROOT / "docs" / "index.md").read_text()
     text = (ROOT / "docs" / f"{script}.md").read_text()

@@ -101,8 +101,6 @@ def test_the_study_is_what_the_targets_ask_for(benchmark):
         (certificate,) = (one for one in twin.certificates.values() if one.kind == "decision")
         assert target.epsilon in certificate.perturbation.epsilons
         assert all(target.epsilon in one.perturbation.epsilons for one in twin.attacks.values())
-    for key in benchmark("_targets").COSTS:
-        assert key in jobs
     for spec in study.models.values():
         if isinstance(spec.inference, Variational):
             assert spec.inference.stored_samples >= 32
@@ -122,7 +120,6 @@ def test_targets_that_are_met(made_up):
     assert line(page, "an attack in the ball").endswith(
         "| 0 of 2 verdicts met by an attack | met |"
     )
-    assert line(page, "`mlp_bbb`: seconds per step").endswith("| 2.00 | met |")
     assert line(page, "| mnist, cnn, epsilon").endswith("| met |")
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from certibayes.bnn.predictive import Predictive
+from certibayes.bnn.predictive_bounds import class_pairs
 from certibayes.bnn.softmax_planes import difference_bounds, planes_above
 from certibayes.bounds import BallAround, Interval, interval_bounds_of_samples
 from certibayes.bounds.affine import affine, row_products
@@ -61,7 +62,7 @@ def margin_bounds(
         TypeError: if the network has a module without such bounds.
     """
     region = BallAround(x, ball.to(x)).region()
-    pairs = _pairs(predictive(x[:1]).logits.shape[-1], x)
+    pairs = class_pairs(predictive(x[:1]).logits.shape[-1], x)
     flat = interval_bounds_of_samples(
         predictive.network, predictive.weight_samples, region, pairs.flatten(0, 1)
     )
@@ -70,12 +71,6 @@ def margin_bounds(
         found = difference_bounds(margins, y)
         return MarginBounds(found.lower, found.upper, found.upper.mean(0))
     return _linear(predictive, y, region, margins, bounds == "crown")
-
-
-def _pairs(classes: int, like: Tensor) -> Tensor:
-    """Return e_j - e_k at [k, j], shape (classes, classes, classes)."""
-    identity = torch.eye(classes, dtype=like.dtype, device=like.device)
-    return identity - identity.unsqueeze(1)
 
 
 def _linear(
@@ -141,7 +136,9 @@ class _Planes(nn.Module):
         hidden: Node = Input(self.region, self.tightening)
         for layer in layers:
             hidden = apply(layer, hidden)
-        tighter = margins.intersect(_folded(hidden, last, _pairs(last.out_features, last.weight)))
+        tighter = margins.intersect(
+            _folded(hidden, last, class_pairs(last.out_features, last.weight))
+        )
         slope, offset = planes_above(tighter, self.y)
         form = lower_form(hidden, -(slope @ last.weight).movedim(-2, 0))
         if last.bias is not None:

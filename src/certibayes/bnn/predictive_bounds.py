@@ -11,6 +11,10 @@ from certibayes.bnn.predictive import Predictive
 from certibayes.bounds import BallAround, interval_bounds_of_samples
 from certibayes.threat import Ball
 
+SHARED_CLASSES = 100
+"""Up to so many classes one product with the differences of all pairs costs less than a matrix of
+its own for every image."""
+
 
 def log_likelihood_lower(predictive: Predictive, y: Tensor, x: Tensor, ball: Ball) -> Tensor:
     """Return a lower bound of log p(y | x') over the ball, shape (batch,).
@@ -28,15 +32,24 @@ def log_likelihood_lower(predictive: Predictive, y: Tensor, x: Tensor, ball: Bal
         ValueError: if an x lies outside the clip range.
     """
     classes = predictive(x[:1]).logits.shape[-1]
-    identity = torch.eye(classes, dtype=x.dtype, device=x.device)
-    _, upper = _bounds(predictive, identity - identity[y].unsqueeze(1), x, ball)
+    region = BallAround(x, ball.to(x))
+    pairs = class_pairs(classes, x)
+    if classes > SHARED_CLASSES:
+        upper = _upper(predictive, pairs[y], region)
+    else:
+        of_all_pairs = _upper(predictive, pairs.flatten(0, 1), region)
+        chosen = torch.arange(len(y), device=y.device)
+        upper = of_all_pairs.unflatten(-1, (classes, classes))[:, chosen, y]
     return torch.logsumexp(-upper.logsumexp(-1), 0) - math.log(predictive.samples)
 
 
-def _bounds(
-    predictive: Predictive, coefficients: Tensor, x: Tensor, ball: Ball
-) -> tuple[Tensor, Tensor]:
-    bounds = interval_bounds_of_samples(
-        predictive.network, predictive.weight_samples, BallAround(x, ball.to(x)), coefficients
-    )
-    return bounds.lower, bounds.upper
+def class_pairs(classes: int, like: Tensor) -> Tensor:
+    """Return e_j - e_k at [k, j], shape (classes, classes, classes)."""
+    identity = torch.eye(classes, dtype=like.dtype, device=like.device)
+    return identity - identity.unsqueeze(1)
+
+
+def _upper(predictive: Predictive, coefficients: Tensor, region: BallAround) -> Tensor:
+    return interval_bounds_of_samples(
+        predictive.network, predictive.weight_samples, region, coefficients
+    ).upper
