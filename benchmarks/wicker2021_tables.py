@@ -20,11 +20,12 @@ WHOLE = {
     "probabilistic_safety": ("safe weights", "all but a share tau of the networks decide for it"),
 }
 """Certificates of the posterior of the weights, and what they say."""
+INFORMATION = "outside_information_auroc"
 QUESTIONS = {
     "nll": ("NLL", -1),
     "ece": ("ECE", -1),
     "outside_entropy_auroc": ("AUROC, entropy", 1),
-    "outside_information_auroc": ("AUROC, information", 1),
+    INFORMATION: ("AUROC, information", 1),
 }
 """Column -> what it is called, and whether more is better."""
 
@@ -43,8 +44,9 @@ def robustness(results: Results) -> str:
                 _robust(results, task, model, defense)
                 for model, defense in _combinations(results, task, network)
             ]
-            title = f"### {task}, {network}, epsilon {RADII[task]:.3g}"
-            parts.append(f"{title}\n\n{markdown(header, rows)}")
+            if rows:
+                title = f"### {task}, {network}, epsilon {RADII[task]:.3g}"
+                parts.append(f"{title}\n\n{markdown(header, rows)}")
     text = (
         "Shares with 95 % intervals over images (Clopper and Pearson, 1934), over the first 1,000 "
         "for the strong attack (50 steps, 5 restarts, margin of the mean predictive), over all for "
@@ -59,8 +61,6 @@ def _robust(results: Results, task: str, model: str, defense: str) -> list[str]:
     weight = getattr(spec, "kl_weight", None)
     named = [f"`{model}`", spec.kind, "-" if weight is None else f"{weight:g}", defense]
     clean = results.clean(task, model, defense)
-    if clean.empty:
-        return [*named, *["not run"] * 9]
     epsilon, where = RADII[task], (task, model, defense)
     certified = results.certified(*where, epsilon)
     return [
@@ -108,21 +108,18 @@ def calibration(results: Results) -> str:
             "## Does certified training help calibration?",
             text,
             _tally(answers),
-            markdown(questions, answers) if answers else "Not run.",
-            "### All numbers",
-            markdown(header, rows),
+            *([markdown(questions, answers)] if answers else []),
+            *(["### All numbers", markdown(header, rows)] if rows else []),
         ]
     )
 
 
 def _calibrated(results: Results, task: str, model: str, defense: str) -> list[str]:
     clean = results.clean(task, model, defense)
-    if clean.empty:
-        return [task, f"`{model}`", defense, *["not run"] * 9]
     attacked = results.attacked(task, model, defense, QUICK[task], RADII[task])
     return [
         *(task, f"`{model}`", defense),
-        *(interval(clean, column) for column in QUESTIONS),
+        *(interval(clean, column) if _varies(clean, column) else "-" for column in QUESTIONS),
         _number(clean, "outside_likelihood_ratio"),
         *(interval(attacked, column) for column in ATTACKED),
     ]
@@ -132,7 +129,7 @@ def _answers(results: Results, task: str, model: str, defense: str) -> Iterator[
     standard = results.clean(task, model, "none")
     certified = results.clean(task, model, defense)
     for column, (name, sign) in QUESTIONS.items():
-        if not known(standard, column) or not known(certified, column):
+        if not _varies(standard, column) or not _varies(certified, column):
             continue
         before, after = _ends(standard, column), _ends(certified, column)
         answer = "not told"
@@ -142,6 +139,12 @@ def _answers(results: Results, task: str, model: str, defense: str) -> Iterator[
             answer = "no" if sign > 0 else "yes"
         values = (interval(standard, column), interval(certified, column))
         yield [task, f"`{model}`", defense, name, *values, answer]
+
+
+def _varies(rows: pd.DataFrame, column: str) -> bool:
+    """Tell whether a column is known and says something: one network alone has no information."""
+    alone = column == INFORMATION and not any(known(rows, "mutual_information"))
+    return bool(known(rows, column)) and not alone
 
 
 def _ends(rows: pd.DataFrame, column: str) -> tuple[float, float]:
@@ -172,18 +175,27 @@ def posterior(results: Results) -> str:
                 continue
             where = (job.task, job.model, job.defense)
             found = results.rows(*where, kind=kind)
-            for epsilon in sorted(set(known(found, "epsilon"))) or [float("nan")]:
+            for epsilon in sorted(set(known(found, "epsilon"))):
                 part = found[found["epsilon"] == epsilon]
-                stored = results.certified(*where, epsilon)
-                values = (
-                    [f"{epsilon:g}", share(stored), share(part)] if len(part) else ["not run"] * 3
-                )
-                row = [title, job.task, f"`{job.model}`", job.defense, *values, note]
+                stored = share(results.certified(*where, epsilon))
+                named = (title, job.task, f"`{job.model}`", job.defense, f"{epsilon:g}")
+                row = [*named, stored, share(part), note]
                 if row not in rows:
                     rows.append(row)
     header = ("certificate", "data", "model", "training", "epsilon", "stored", "certified", "says")
     text = "Shares of all test images that are certified, with 95 % intervals over images."
-    return f"## The whole posterior\n\n{text}\n\n{markdown(header, rows)}"
+    table = markdown(header, rows) if rows else "None was run."
+    return f"## The whole posterior\n\n{text}\n\n{table}"
+
+
+def left_out(results: Results) -> str:
+    """Return what of the study was not run; nothing if all of it was."""
+    missing: dict[tuple[str, str], dict[str, None]] = {}
+    for job in results.jobs:
+        if results.clean(job.task, job.model, job.defense).empty:
+            missing.setdefault((job.task, job.model), {})[job.defense] = None
+    rows = [[task, f"`{model}`", ", ".join(names)] for (task, model), names in missing.items()]
+    return f"## Not run\n\n{markdown(('data', 'model', 'training'), rows)}" if rows else ""
 
 
 def _networks(results: Results, task: str) -> list[str]:
@@ -195,11 +207,13 @@ def _network(model: str) -> str:
 
 
 def _combinations(results: Results, task: str, network: str) -> list[tuple[str, str]]:
-    """Return models and defenses of one network, training by training, the twin first."""
+    """Return what was run of one network, training by training, the twin first."""
     found = dict.fromkeys(
         (one.model, one.defense)
         for one in results.jobs
-        if one.task == task and _network(one.model) == network
+        if one.task == task
+        and _network(one.model) == network
+        and not results.clean(task, one.model, one.defense).empty
     )
     defenses = list(dict.fromkeys(defense for _, defense in found))
 
