@@ -33,8 +33,10 @@ same draws; *gap*: certified less that. *Exact posterior*: its own worst shift o
 it is known. *Share of nats*: nats over the prior on test pairs, as a share of the undefended
 model's; {share:.0%} is wanted unless an NLL is stated. At most {vacuous:g} counts as non-vacuous.
 Of several models or defenses the one that meets a target, or else has the least bound, stands in
-its line: chosen after the fact, so read it beside the last table, which has all of them. A dash:
-not run here, or not defined. [How each bound is derived](certificates.md)."""
+its line: chosen after the fact, so read it beside the last table, which has all of them. Networks,
+radii and weights of the defenses were found by trying a few on the same test observations and, for
+lynx_hare, five on the series itself: a certificate holds for the model that it is of, however that
+was found, but another series may fare worse. A dash: not run here, or not defined. [How each bound is derived](certificates.md)."""
 
 
 def page(study: Study, results: Results) -> str:
