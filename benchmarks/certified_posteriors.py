@@ -36,7 +36,8 @@ Of several models or defenses the one that meets a target, or else has the least
 its line: chosen after the fact, so read it beside the last table, which has all of them. Networks,
 radii and weights of the defenses were found by trying a few on the same test observations and, for
 lynx_hare, five on the series itself: a certificate holds for the model that it is of, however that
-was found, but another series may fare worse. A dash: not run here, or not defined. [How each bound is derived](certificates.md)."""
+was found, but another series may fare worse. A dash: not run here, or not defined.
+[How each bound is derived](certificates.md)."""
 
 
 def page(study: Study, results: Results) -> str:
