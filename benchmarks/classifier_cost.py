@@ -8,7 +8,6 @@ on a machine that does nothing else, in three minutes. `--page` names another fi
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from clock import CLOCKS, DESCRIPTIONS
+from clock import CLOCKS, DESCRIPTIONS, turn_options
 from defense_timing import Trainee, take_turns
 
 from certibayes import registry
@@ -60,7 +59,7 @@ PAIRS = (
 
 def main() -> None:
     """Measure and write the page."""
-    options = _options()
+    options = turn_options(__doc__, PAGE)
     torch.set_num_threads(1)
     study, clock = load(STUDY), CLOCKS[options.clock]
     timings = []
@@ -128,15 +127,6 @@ def _trainee(study: Study, pair: Pair, defense: str, clock: Callable[[], float])
     objective = registry.load("defense", stated.kind)(stated, Scale.of(x), (0.0, 1.0))
     objective.initialize(network, source)
     return Trainee(inference, objective, labels, x, clock)
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15, help="turns of each of the two")
-    parser.add_argument("--steps", type=int, default=20, help="steps of a turn")
-    parser.add_argument("--clock", choices=CLOCKS, default="wall")
-    parser.add_argument("--page", type=Path, default=PAGE, help="where the page is written")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

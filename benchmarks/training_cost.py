@@ -8,13 +8,12 @@ on a machine that does nothing else, in two minutes. `--page` names another file
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
-from clock import CLOCKS, DESCRIPTIONS
+from clock import CLOCKS, DESCRIPTIONS, turn_options
 from defense_timing import maf_trainee, take_turns
 
 from certibayes.config.defenses import AnyDefense, NoDefense, RobustLikelihood
@@ -47,7 +46,7 @@ VERSIONS: dict[str, tuple[str, NoDefense | AnyDefense]] = {
 
 def main() -> None:
     """Measure and write the page."""
-    options = _options()
+    options = turn_options(__doc__, PAGE)
     torch.set_num_threads(1)
     clock = CLOCKS[options.clock]
     trainees = {
@@ -88,15 +87,6 @@ def page(timing: dict[str, Any], clock: str) -> str:
         lines.append(f"| {title} | {1e3 * median(turns):.1f} | {ratio:.1f} ({fastest:.1f}) |")
     verdict = "met" if median(seconds["interval"]) <= TARGET * median(base) else "missed"
     return "\n".join([*lines, "", f"Target {verdict}."]) + "\n"
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15, help="turns of every version")
-    parser.add_argument("--steps", type=int, default=20, help="steps of a turn")
-    parser.add_argument("--clock", choices=CLOCKS, default="wall")
-    parser.add_argument("--page", type=Path, default=PAGE, help="where the page is written")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

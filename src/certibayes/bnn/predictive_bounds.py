@@ -33,20 +33,24 @@ def log_likelihood_lower(predictive: Predictive, y: Tensor, x: Tensor, ball: Bal
     """
     classes = predictive(x[:1]).logits.shape[-1]
     region = BallAround(x, ball.to(x))
-    pairs = class_pairs(classes, x)
     if classes > SHARED_CLASSES:
-        upper = _upper(predictive, pairs[y], region)
+        upper = _upper(predictive, differences(y, classes, x), region)
     else:
-        of_all_pairs = _upper(predictive, pairs.flatten(0, 1), region)
+        of_all_pairs = _upper(predictive, class_pairs(classes, x).flatten(0, 1), region)
         chosen = torch.arange(len(y), device=y.device)
         upper = of_all_pairs.unflatten(-1, (classes, classes))[:, chosen, y]
     return torch.logsumexp(-upper.logsumexp(-1), 0) - math.log(predictive.samples)
 
 
+def differences(labels: Tensor, classes: int, like: Tensor) -> Tensor:
+    """Return e_j - e_y at [i, j], y the label of example i, shape (batch, classes, classes)."""
+    identity = torch.eye(classes, dtype=like.dtype, device=like.device)
+    return identity - identity[labels].unsqueeze(1)
+
+
 def class_pairs(classes: int, like: Tensor) -> Tensor:
     """Return e_j - e_k at [k, j], shape (classes, classes, classes)."""
-    identity = torch.eye(classes, dtype=like.dtype, device=like.device)
-    return identity - identity.unsqueeze(1)
+    return differences(torch.arange(classes, device=like.device), classes, like)
 
 
 def _upper(predictive: Predictive, coefficients: Tensor, region: BallAround) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from certibayes.bnn.predictive import Predictive
+from certibayes.bnn.predictive_bounds import differences
 from certibayes.bounds.ball import BallAround
 from certibayes.bounds.ellipsoid import Region
 from certibayes.bounds.folded_linear import largest_folded
@@ -32,9 +33,8 @@ def log_likelihood_linear_lower(predictive: Predictive, y: Tensor, x: Tensor, ba
         TypeError: if the network has a module without linear bounds.
     """
     classes = predictive(x[:1]).logits.shape[-1]
-    identity = torch.eye(classes, dtype=x.dtype, device=x.device)
     region = BallAround(x, ball.to(x)).region()
-    margins = _Margins(predictive.network, identity - identity[y].unsqueeze(1), region)
+    margins = _Margins(predictive.network, differences(y, classes, x), region)
     lower = [
         -functional_call(margins, _named(predictive.weights(sample)), ()).logsumexp(-1)
         for sample in range(predictive.samples)
