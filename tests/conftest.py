@@ -35,3 +35,13 @@ def cifar10_root(data_root, tmp_path_factory):
         records = np.concatenate([y[:, None], pixels], 1)
         records.tofile(root / "cifar-10-batches-bin" / f"{name}.bin")
     return root
+
+
+@pytest.fixture(scope="session")
+def svhn_root(data_root):
+    """A data root with the files of SVHN, which are not among the shared data sets."""
+    folders = [data_root / name for name in ("svhn", "SVHN", ".")]
+    files = ("train_32x32.mat", "test_32x32.mat")
+    if not any(all((folder / file).is_file() for file in files) for folder in folders):
+        pytest.skip(f"{data_root} has no {' and '.join(files)}")
+    return data_root

@@ -31,6 +31,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "mnist": "certibayes.tasks.mnist:MNIST",
         "fashion_mnist": "certibayes.tasks.fashion_mnist:FashionMNIST",
         "cifar10": "certibayes.tasks.cifar10:CIFAR10",
+        "svhn": "certibayes.tasks.svhn:SVHN",
         "file": "certibayes.tasks.own_simulator:OwnSimulator",
         "folder": "certibayes.tasks.own_pairs:OwnPairs",
     },

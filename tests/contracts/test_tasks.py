@@ -16,7 +16,10 @@ NAMES = tuple(BUILT_IN)
 PAIRS, FEW = 200, 6
 FEWER_PAIRS = {"pyloric_traces": 30, "pyloric_summary": 10}
 ROWS = slice(0, 2_000)
-DOWNLOADED = {"mnist": "data_root", "fashion_mnist": "data_root", "cifar10": "cifar10_root"}
+DOWNLOADED = {
+    **{"mnist": "data_root", "fashion_mnist": "data_root"},
+    **{"cifar10": "cifar10_root", "svhn": "svhn_root"},
+}
 
 
 @pytest.fixture(autouse=True)

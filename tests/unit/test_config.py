@@ -177,6 +177,11 @@ def refused(tmp_path, path, value):
         ),
         (
             ("experiments", 1, "evaluation"),
+            {"outside": "svhn"},
+            ("experiments.1.evaluation.outside: got 'svhn'; allowed: digits, permuted",),
+        ),
+        (
+            ("experiments", 1, "evaluation"),
             {"observations": 501},
             ("experiments.1.evaluation.observations: got 501", "1 to 500, the test pairs"),
         ),

@@ -9,11 +9,14 @@ import tarfile
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from certibayes.datasets.binary_batches import Batch, BinaryBatches
 from certibayes.datasets.cifar10 import CIFAR10
 from certibayes.datasets.files import ChecksumError, Content, PublishedFile
+from certibayes.datasets.mat_images import MatImages, MatPart
 from certibayes.datasets.mnist import FASHION_MNIST, MNIST
+from certibayes.datasets.svhn import SVHN
 from certibayes.io import FileFormatError
 
 
@@ -141,6 +144,47 @@ def test_an_archive_with_other_content_is_refused_by_name(root, content, message
     batch = Batch("b/one.bin", Content((".",), (archive,)))
     with pytest.raises(FileFormatError, match=rf"all\.tar\.gz: {message}"):
         BinaryBatches("tiny", 4, 3, training=(batch,), test=()).load("train")
+
+
+def _mat_images(root, rows=5, **stored):
+    path = root / "images.mat"
+    savemat(path, stored)
+    part = MatPart(rows, Content((".",), (PublishedFile(path.name, _md5(path)),)))
+    return MatImages("tiny", side=2, channels=3, training=part, test=part)
+
+
+def test_images_of_a_matlab_file_come_plane_by_plane_and_ten_is_the_digit_zero(root):
+    planes = np.random.default_rng(0).integers(0, 256, (5, 3, 2, 2), dtype=np.uint8)
+    y = np.array([[1], [10], [9], [10], [2]], np.uint8)
+    images = _mat_images(root, X=planes.transpose(2, 3, 1, 0), y=y)
+    labels, pixels = images.load("train")
+    assert labels.tolist() == [1, 0, 9, 0, 2]
+    assert labels.dtype == pixels.dtype == np.uint8
+    np.testing.assert_array_equal(pixels, planes.reshape(5, 12))
+    some_labels, some_pixels = images.load("test", slice(3, 9))
+    np.testing.assert_array_equal(some_labels, labels[3:])
+    np.testing.assert_array_equal(some_pixels, pixels[3:])
+
+
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [
+        ({"X": np.zeros((2, 2, 3, 5))}, r"y of shape none; allowed: \(5, 1\)"),
+        (
+            {"X": np.zeros((2, 2, 3, 4)), "y": np.zeros((4, 1))},
+            r"X of shape \(2, 2, 3, 4\); allowed: \(2, 2, 3, 5\)",
+        ),
+    ],
+)
+def test_a_matlab_file_with_other_content_is_refused_by_name(root, stored, message):
+    with pytest.raises(FileFormatError, match=rf"images\.mat: {message}"):
+        _mat_images(root, **stored).load("train")
+
+
+def test_svhn_has_ten_digits_in_three_planes(root):
+    assert (SVHN.features, SVHN.rows("train"), SVHN.rows("test")) == (3_072, 73_257, 26_032)
+    with pytest.raises(FileNotFoundError, match=r"(?s)test_32x32\.mat: not in .*housenumbers/test"):
+        SVHN.load("test")
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from certibayes.config.certificates import (
     PosteriorShift,
     ProbabilisticSafety,
 )
+from certibayes.config.datasets import DataSet
 from certibayes.config.defense_checks import defense_findings
 from certibayes.config.defenses import AnyDefense
 from certibayes.config.errors import violation
@@ -21,6 +22,7 @@ from certibayes.config.evaluation import Evaluation
 from certibayes.config.inference import DRAWN_AFRESH, MEAN_FIELD
 from certibayes.config.own_checks import own_findings
 from certibayes.config.study import Experiment, Study
+from certibayes.config.task_spec import TaskSpec
 from certibayes.config.tasks import BUILT_IN
 from certibayes.config.threat import Clip, PerturbationAt
 
@@ -189,11 +191,21 @@ def _sizes(study: Study, key: str, experiment: Experiment) -> list[str]:
     if evaluation.observations > pairs:
         allowed = f"1 to {pairs}, the test pairs of {experiment.task}"
         found.append(violation(f"{place}.observations", evaluation.observations, allowed))
+    found += _outside(f"{place}.outside", evaluation.outside, study.task(experiment.task))
     for name in ("coverage_draws", "c2st_draws"):
         if getattr(evaluation, name) > evaluation.report_draws:
             allowed = f"1 to {evaluation.report_draws}, the value of report_draws"
             found.append(violation(f"{place}.{name}", getattr(evaluation, name), allowed))
     return found
+
+
+def _outside(key: str, name: str | None, task: TaskSpec) -> Iterator[str]:
+    """Yield a foreign data set whose x has another number of features than the task's."""
+    sets = {name: spec.FEATURES for name, spec in BUILT_IN.items() if issubclass(spec, DataSet)}
+    if name not in sets or not isinstance(task, DataSet) or sets[name] == task.FEATURES:
+        return
+    fitting = [other for other, features in sets.items() if features == task.FEATURES]
+    yield violation(key, name, [*fitting, "permuted"])
 
 
 def _disagreements(study: Study) -> Iterator[str]:

@@ -7,61 +7,69 @@ from typing import ClassVar, Literal
 from certibayes.config.task_spec import Form, TaskSpec
 
 
-class Digits(TaskSpec):
-    """The 1,797 8x8 images of scikit-learn, pixels in [0, 1]; the last 500 are the test set."""
+class DataSet(TaskSpec):
+    """What every labelled data set states.
+
+    Attributes:
+        ROWS: rows of its training part.
+        FEATURES: numbers of one x.
+    """
 
     form: ClassVar[Form] = "classification"
+    ROWS: ClassVar[int]
+    FEATURES: ClassVar[int]
+
+    @property
+    def rows(self) -> int | None:
+        """Rows of the training part."""
+        return self.ROWS
+
+
+class Digits(DataSet):
+    """The 1,797 8x8 images of scikit-learn, pixels in [0, 1]; the last 500 are the test set."""
+
     SHARD_SIZE: ClassVar[int] = 1_297
     ROWS: ClassVar[int] = 1_297
+    FEATURES: ClassVar[int] = 64
     kind: Literal["digits"] = "digits"
     test_pairs: Literal[500] = 500
 
-    @property
-    def rows(self) -> int | None:
-        """Rows of the training part."""
-        return self.ROWS
 
-
-class MNIST(TaskSpec):
+class MNIST(DataSet):
     """Handwritten digits, 28x28, pixels in [0, 1] (LeCun et al., 1998)."""
 
-    form: ClassVar[Form] = "classification"
     SHARD_SIZE: ClassVar[int] = 10_000
     ROWS: ClassVar[int] = 60_000
+    FEATURES: ClassVar[int] = 784
     kind: Literal["mnist"] = "mnist"
     test_pairs: Literal[10_000] = 10_000
 
-    @property
-    def rows(self) -> int | None:
-        """Rows of the training part."""
-        return self.ROWS
 
-
-class FashionMNIST(TaskSpec):
+class FashionMNIST(DataSet):
     """Articles of clothing, 28x28, pixels in [0, 1] (Xiao et al., 2017)."""
 
-    form: ClassVar[Form] = "classification"
     SHARD_SIZE: ClassVar[int] = 10_000
     ROWS: ClassVar[int] = 60_000
+    FEATURES: ClassVar[int] = 784
     kind: Literal["fashion_mnist"] = "fashion_mnist"
     test_pairs: Literal[10_000] = 10_000
 
-    @property
-    def rows(self) -> int | None:
-        """Rows of the training part."""
-        return self.ROWS
 
-
-class CIFAR10(TaskSpec):
+class CIFAR10(DataSet):
     """Natural images, 3x32x32, pixels in [0, 1] (Krizhevsky, 2009)."""
 
-    form: ClassVar[Form] = "classification"
     SHARD_SIZE: ClassVar[int] = 10_000
     ROWS: ClassVar[int] = 50_000
+    FEATURES: ClassVar[int] = 3_072
     kind: Literal["cifar10"] = "cifar10"
     test_pairs: Literal[10_000] = 10_000
 
-    @property
-    def rows(self) -> int | None:
-        """Rows of the training part."""
-        return self.ROWS
+
+class SVHN(DataSet):
+    """Photographed digits of house numbers, 3x32x32, pixels in [0, 1] (Netzer et al., 2011)."""
+
+    SHARD_SIZE: ClassVar[int] = 10_000
+    ROWS: ClassVar[int] = 73_257
+    FEATURES: ClassVar[int] = 3_072
+    kind: Literal["svhn"] = "svhn"
+    test_pairs: Literal[26_032] = 26_032

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from certibayes.config.base import AtLeastTwo, Count, PositiveInt, Spec
 
+Foreign = Literal["permuted", "digits", "mnist", "fashion_mnist", "cifar10", "svhn"]
+
 
 class Evaluation(Spec):
     """Sizes of the evaluation, shared by attack, certify and evaluate."""
@@ -34,6 +36,6 @@ class Evaluation(Spec):
     """Draws of each of the two samples at every observation with a reference posterior."""
     ece_bins: PositiveInt = 15
     """Bins of the expected calibration error of a classifier."""
-    outside: Literal["permuted", "digits", "mnist", "fashion_mnist", "cifar10"] | None = None
+    outside: Foreign | None = None
     """Of classifiers: a data set of as many features, whose test inputs the uncertainty should tell
     from the task's; "permuted": the task's own, their features permuted. null = none."""

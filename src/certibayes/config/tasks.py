@@ -6,7 +6,7 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BeforeValidator, Field
 
-from certibayes.config.datasets import CIFAR10, MNIST, Digits, FashionMNIST
+from certibayes.config.datasets import CIFAR10, MNIST, SVHN, Digits, FashionMNIST
 from certibayes.config.simulators.gloeckler2023 import (
     SIR,
     GaussianLinear,
@@ -57,6 +57,7 @@ BuiltIn = (
     | MNIST
     | FashionMNIST
     | CIFAR10
+    | SVHN
 )
 OWN = {"file": "a simulator of your own", "folder": "pairs simulated before"}
 

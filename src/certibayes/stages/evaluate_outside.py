@@ -7,7 +7,6 @@ from torch import Tensor
 
 from certibayes import registry
 from certibayes.bnn.predictive import Predictive
-from certibayes.config.errors import ConfigError
 from certibayes.config.jobs import EvaluateJob
 from certibayes.config.tasks import BUILT_IN
 from certibayes.metrics.auroc_error import auroc_standard_error
@@ -26,9 +25,6 @@ def outside_probabilities(job: EvaluateJob, model: Predictive, x: Tensor) -> Ten
         job: names the foreign inputs, `evaluation.outside`.
         model: the classifier, float64.
         x: its own test observations, shape (batch, x_dim); at most as many foreign ones are taken.
-
-    Raises:
-        ConfigError: if the foreign inputs have another number of features.
     """
     name = job.evaluation.outside
     return None if name is None else sample_probabilities(model, foreign_inputs(job, name, x))
@@ -46,11 +42,6 @@ def foreign_inputs(job: EvaluateJob, name: str, x: Tensor) -> Tensor:
     task = registry.load("task", name)(BUILT_IN[name]())
     assert isinstance(task, ClassificationTask)
     _, foreign = task.test_set(slice(len(x)))
-    if foreign.shape[1] != x.shape[1]:
-        raise ConfigError(
-            f"evaluation.outside: got {name!r} with {foreign.shape[1]} features; allowed for "
-            f"{job.task!r}: data sets with {x.shape[1]}, or permuted"
-        )
     return foreign.to(x)
 
 
