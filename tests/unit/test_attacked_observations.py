@@ -128,7 +128,8 @@ def test_blocks_of_observations_are_attacked_like_all_at_once(sure_of_bright_inp
     x = 0.5 + 0.1 * torch.rand(7, 3, generator=generator("x"), dtype=torch.float64)
     labels = torch.zeros(7, dtype=torch.long)
     ball = Ball("linf", torch.full((3,), 0.3, dtype=torch.float64), (0.0, 1.0))
-    monkeypatch.setattr(attack_blocks, "PAIRS_AT_ONCE", 6)
+    three_rows = 3 * sure_of_bright_inputs.samples * x.shape[1]
+    monkeypatch.setattr(attack_blocks, "ENTRIES_AT_ONCE", three_rows)
     found = attack_blocks.attack_blocks(
         search, sure_of_bright_inputs, x, labels, objective, ball, 5
     )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from certibayes.bnn.margin_bounds import BoundsName, margin_bounds
 from certibayes.bnn.predictive import Predictive
+from certibayes.bnn.rows_at_once import rows_at_once
 from certibayes.certificates.base import (
     Certificate,
     CertificateResult,
@@ -21,10 +22,8 @@ from certibayes.config.certificates import Decision as DecisionSpec
 from certibayes.threat import Ball
 
 ROUNDING = 1e-9
-INTERVALS_AT_ONCE = 2**14
-"""Pairs of an observation and a weight sample in a block of interval bounds."""
 PLANES_AT_ONCE = 64
-"""Observations in a block of linear bounds."""
+"""Observations in a block of linear bounds, at most."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class Decision(Certificate[LabeledObservations, CertificateResult]):
         upper = self._bound(prepared, slice(None), ball, "interval")
         if self.spec.bounds != "interval":
             undecided = ((upper >= -ROUNDING) & (prepared.margin < 0)).nonzero().squeeze(-1)
-            for rows in undecided.split(PLANES_AT_ONCE):
+            for rows in undecided.split(planes_at_once(prepared.model, prepared.x)):
                 linear = self._bound(prepared, rows, ball, self.spec.bounds)
                 upper[rows] = torch.minimum(upper[rows], linear)
         require_enclosed(prepared.margin, upper)
@@ -119,12 +118,17 @@ class Decision(Certificate[LabeledObservations, CertificateResult]):
         """Return bounds of the largest margin of some rows, 1 where there is none."""
         found = []
         x, target = prepared.x[rows], prepared.target[rows]
-        size = max(1, INTERVALS_AT_ONCE // prepared.model.samples)
+        size = rows_at_once(prepared.model, prepared.x)
         for one, y in zip(x.split(size), target.split(size), strict=True):
             with torch.no_grad():
                 found.append(margin_bounds(prepared.model, y, one, ball, bounds).mean_upper)
         upper = largest_rival(torch.cat(found), target)
         return torch.where(upper.isnan(), 1.0, upper)
+
+
+def planes_at_once(model: Predictive, x: Tensor) -> int:
+    """Return for how many rows linear bounds are taken at once; see `rows_at_once`."""
+    return min(PLANES_AT_ONCE, rows_at_once(model, x))
 
 
 def labeled(model: nn.Module, x: Tensor, target: Tensor | None) -> LabeledObservations:
@@ -144,7 +148,7 @@ def labeled(model: nn.Module, x: Tensor, target: Tensor | None) -> LabeledObserv
 def margins_at(model: Predictive, x: Tensor, target: Tensor) -> Tensor:
     """Return max over k != y of p_k - p_y at x itself, shape (batch,), in blocks of rows."""
     found = []
-    size = max(1, INTERVALS_AT_ONCE // model.samples)
+    size = rows_at_once(model, x)
     with torch.no_grad():
         for one, y in zip(x.split(size), target.split(size), strict=True):
             probability = model(one).probs

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from certibayes.bnn.margin_bounds import BoundsName, MarginBounds, margin_bounds
+from certibayes.bnn.rows_at_once import rows_at_once
 from certibayes.certificates.base import Certificate, verdicts
 from certibayes.certificates.confidence import split_confidence
 from certibayes.certificates.decision import (
-    INTERVALS_AT_ONCE,
-    PLANES_AT_ONCE,
     ROUNDING,
     LabeledObservations,
     labeled,
     largest_rival,
     margins_at,
+    planes_at_once,
     require_enclosed,
 )
 from certibayes.certificates.inputs import require_in_ball
@@ -80,12 +80,11 @@ class PosteriorDecision(Certificate[LabeledObservations, PosteriorDecisionResult
         ball.require_inside_clip(prepared.x)
         upper, mean = torch.ones_like(prepared.margin), torch.ones_like(prepared.margin)
         everything = torch.arange(len(upper))
-        size = max(1, INTERVALS_AT_ONCE // self.spec.draws)
-        for rows in everything.split(size):
+        for rows in everything.split(rows_at_once(prepared.model, prepared.x)):
             upper[rows], mean[rows] = self._bound(prepared, rows, ball, "interval")
         if self.spec.bounds != "interval":
             undecided = everything[(upper >= -ROUNDING) & (prepared.margin < 0)]
-            for rows in undecided.split(PLANES_AT_ONCE):
+            for rows in undecided.split(planes_at_once(prepared.model, prepared.x)):
                 linear = self._bound(prepared, rows, ball, self.spec.bounds)
                 upper[rows] = torch.minimum(upper[rows], linear[0])
                 mean[rows] = torch.minimum(mean[rows], linear[1])
@@ -119,7 +118,7 @@ class PosteriorDecision(Certificate[LabeledObservations, PosteriorDecisionResult
         require_in_ball(ball.to(prepared.x), prepared.x, attacked)
         reached = margins_at(prepared.model, attacked, prepared.target)
         require_enclosed(reached, result.mean)
-        size = max(1, INTERVALS_AT_ONCE // self.spec.draws)
+        size = rows_at_once(prepared.model, attacked)
         below = [
             self._surely_reached(prepared, attacked[rows], prepared.target[rows])
             for rows in torch.arange(len(attacked)).split(size)

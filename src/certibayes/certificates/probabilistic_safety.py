@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from certibayes.bnn.mean_field import MeanFieldPosterior
 from certibayes.bnn.predictive import Predictive
+from certibayes.bnn.rows_at_once import rows_at_once
 from certibayes.bounds.ball import BallAround
 from certibayes.bounds.weight_intervals import rivals_over_weights
 from certibayes.certificates.base import Certificate, CertificateResult, verdicts
-from certibayes.certificates.decision import INTERVALS_AT_ONCE, ROUNDING, require_enclosed
+from certibayes.certificates.decision import ROUNDING, require_enclosed
 from certibayes.certificates.inputs import require_float64, require_in_ball
 from certibayes.certificates.weight_boxes import WeightBox, disjoint_boxes
 from certibayes.config.certificates import ProbabilisticSafety as ProbabilisticSafetySpec
@@ -162,7 +163,7 @@ def _with_weights(posterior: MeanFieldPosterior, weights: dict[str, Tensor]) -> 
 def _surely_wrong(prepared: BoxedObservations, x: Tensor) -> Tensor:
     """Return lower bounds of the probability that weights do not decide for the label at x."""
     n = prepared.drawn.samples
-    size = max(1, INTERVALS_AT_ONCE // n)
+    size = rows_at_once(prepared.drawn, x)
     wrong = []
     for one, y in zip(x.split(size), prepared.target.split(size), strict=True):
         logits = prepared.drawn.sample_logits(one)

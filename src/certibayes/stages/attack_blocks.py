@@ -7,11 +7,12 @@ from torch import Tensor, nn
 
 from certibayes.attacks.base import Attack, AttackResult, Objective, Target
 from certibayes.bnn.predictive import Predictive
+from certibayes.bnn.rows_at_once import rows_at_once
 from certibayes.seeding import derive_seed
 from certibayes.threat import Ball
 
-PAIRS_AT_ONCE = 2**13
-"""Pairs of an observation and a weight sample that are attacked together."""
+ENTRIES_AT_ONCE = 2**23
+"""Numbers that the widest layer gives in one block; gradients need those of all layers."""
 
 
 def attack_blocks(
@@ -39,7 +40,7 @@ def attack_blocks(
     """
     if not isinstance(model, Predictive) or not (target is None or isinstance(target, Tensor)):
         return attack.attack(model, x, target, objective, ball, seed)
-    size = max(1, PAIRS_AT_ONCE // model.samples)
+    size = rows_at_once(model, x, ENTRIES_AT_ONCE)
     found = [
         attack.attack(
             model,

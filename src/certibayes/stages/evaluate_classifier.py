@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from certibayes import registry
 from certibayes.bnn.predictive import Predictive
+from certibayes.bnn.rows_at_once import rows_at_once
 from certibayes.certificates.base import CertificateResult
 from certibayes.config.certificates import Decision, PosteriorDecision, ProbabilisticSafety
 from certibayes.config.jobs import EvaluateJob
@@ -21,7 +22,7 @@ from certibayes.stages.certified_rows import model_of, seed_of
 from certibayes.stages.classifier_quality import quality_columns, share_columns
 from certibayes.stages.evaluate_outside import outside_columns, outside_probabilities
 from certibayes.stages.evaluate_outside_attack import attacked_outside_columns
-from certibayes.stages.evaluate_weights import ROWS_AT_ONCE, sample_probabilities, weight_columns
+from certibayes.stages.evaluate_weights import sample_probabilities, weight_columns
 from certibayes.stages.findings import Findings, Value, attack_columns, perturbation_columns
 from certibayes.stages.observations import Observations, ball_of, load_observations
 from certibayes.tasks.base import Task
@@ -67,9 +68,8 @@ def evaluate_classifier(job: EvaluateJob, layout: Layout, task: Task, model: nn.
 
 
 def _predict(model: Predictive, x: Tensor) -> Tensor:
-    rows = max(1, ROWS_AT_ONCE // model.samples)
     with torch.no_grad():
-        return torch.cat([model(one).probs for one in x.split(rows)])
+        return torch.cat([model(one).probs for one in x.split(rows_at_once(model, x))])
 
 
 def _add_attack(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from certibayes.bnn.predictive import Predictive
+from certibayes.bnn.rows_at_once import rows_at_once
 from certibayes.config.inference import DRAWN_AFRESH
 from certibayes.config.jobs import EvaluateJob
 from certibayes.metrics.accuracy import accuracy
@@ -15,15 +16,12 @@ from certibayes.metrics.uncertainty import entropy, mutual_information
 from certibayes.metrics.weight_spread import disagreement, predictive_std, relative_std
 from certibayes.stages.findings import Value
 
-ROWS_AT_ONCE = 2**14
-"""Pairs of an observation and a weight sample that are predicted together."""
-
 
 @torch.no_grad()
 def sample_probabilities(model: Predictive, x: Tensor) -> Tensor:
     """Return the probabilities of every weight sample, shape (samples, batch, classes)."""
-    rows = max(1, ROWS_AT_ONCE // model.samples)
-    return torch.cat([model.sample_logits(one).softmax(-1) for one in x.split(rows)], 1)
+    blocks = x.split(rows_at_once(model, x))
+    return torch.cat([model.sample_logits(one).softmax(-1) for one in blocks], 1)
 
 
 def weight_columns(
