@@ -25,10 +25,13 @@ class Scale:
         feature_std: std of every feature over observations, shape (d,), raw units.
         within_std: mean over observations of the std over the entries of one observation
             (the unit of Gloeckler et al., 2023), raw units.
+        perturb_inactive: whether features that hardly vary may be perturbed too; in feature_std
+            they cannot.
     """
 
     feature_std: Tensor
     within_std: float
+    perturb_inactive: bool = False
 
     @classmethod
     def of(cls, x: Tensor) -> Scale:
@@ -40,10 +43,14 @@ class Scale:
         return cls.of_parts((x,))
 
     @classmethod
-    def of_parts(cls, parts: Iterable[Tensor]) -> Scale:
+    def of_parts(cls, parts: Iterable[Tensor], perturb_inactive: bool = False) -> Scale:
         """Measure the units on observations that come in parts, each of shape (n, d).
 
         Sums of squared deviations are merged as in Chan, Golub and LeVeque (1983).
+
+        Args:
+            parts: at least two rows in all.
+            perturb_inactive: as the attribute.
 
         Raises:
             ValueError: if there are fewer than two observations or an entry is not finite.
@@ -63,11 +70,16 @@ class Scale:
                 f"x: got {rows} observations, {broken} of them not finite; "
                 "allowed: at least 2, all finite"
             )
-        return cls((squares / (rows - 1)).sqrt(), within / rows)
+        return cls((squares / (rows - 1)).sqrt(), within / rows, perturb_inactive)
 
     @property
     def active(self) -> Tensor:
-        """Features that may be perturbed: std at least 1e-6 of the largest; bool, shape (d,)."""
+        """Features that may be perturbed, bool, shape (d,).
+
+        All with `perturb_inactive`, else those whose std is at least 1e-6 of the largest.
+        """
+        if self.perturb_inactive:
+            return torch.ones_like(self.feature_std, dtype=torch.bool)
         return self.feature_std >= INACTIVE_BELOW * self.feature_std.max()
 
 
@@ -98,7 +110,7 @@ class ThreatModel:
             raise ValueError(f"clip: got {self.clip}; allowed: (low, high) with low < high")
 
     def ball(self, scale: Scale) -> Ball:
-        """Resolve the unit against a task's scale; features that hardly vary get radius 0.
+        """Resolve the unit against a task's scale; features that are not active get radius 0.
 
         Raises:
             ValueError: if the unit is "within_std" and the task has none (a single feature).

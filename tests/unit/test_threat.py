@@ -75,6 +75,17 @@ def test_units(unit: str, expected: list[float]) -> None:
     assert (ball.norm, ball.clip) == ("l2", (0.0, 1.0))
 
 
+@pytest.mark.parametrize(
+    ("unit", "expected"),
+    [("raw", [0.2, 0.2, 0.2]), ("feature_std", [0.4, 0.6, 0.0]), ("within_std", [1.0, 1.0, 1.0])],
+)
+def test_features_that_never_vary_are_perturbed_on_demand(unit: str, expected: list[float]) -> None:
+    scale = Scale(torch.tensor([2.0, 3.0, 0.0], dtype=torch.float64), 5.0, perturb_inactive=True)
+    assert scale.active.all()
+    ball = ThreatModel("linf", 0.2, unit).ball(scale)
+    torch.testing.assert_close(ball.radius, torch.tensor(expected, dtype=torch.float64))
+
+
 @pytest.mark.parametrize("epsilon", [-0.1, math.inf, math.nan])
 def test_epsilon_must_be_finite_and_not_negative(epsilon: float) -> None:
     with pytest.raises(ValueError, match=r"epsilon: got .*; allowed"):

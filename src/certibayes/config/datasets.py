@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from pydantic import StrictBool
+
 from certibayes.config.task_spec import Form, TaskSpec
 
 
@@ -13,11 +15,14 @@ class DataSet(TaskSpec):
     Attributes:
         ROWS: rows of its training part.
         FEATURES: numbers of one x.
+        perturb_inactive: whether pixels that never vary in the training part are perturbed by
+            attacks and defenses and covered by certificates too; else they are held fixed.
     """
 
     form: ClassVar[Form] = "classification"
     ROWS: ClassVar[int]
     FEATURES: ClassVar[int]
+    perturb_inactive: StrictBool = False
 
     @property
     def rows(self) -> int | None:

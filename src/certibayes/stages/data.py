@@ -29,9 +29,10 @@ def shard_files(folder: Path) -> list[Path]:
 
 
 def load_scale(layout: Layout, job: Job) -> Scale:
-    """Return the units of the job's task."""
+    """Return the units of the job's task; results without the setting held features fixed."""
     stored = read_json(layout.reference(job) / "scale.json")
-    return Scale(torch.tensor(stored["feature_std"], dtype=torch.float64), stored["within_std"])
+    feature_std = torch.tensor(stored["feature_std"], dtype=torch.float64)
+    return Scale(feature_std, stored["within_std"], stored.get("perturb_inactive", False))
 
 
 def load_data_range(layout: Layout, job: Job) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from certibayes.attempt import attempt
+from certibayes.config.datasets import DataSet
 from certibayes.config.jobs import GatherJob
 from certibayes.config.task_spec import SimulatorSpec
 from certibayes.io import save_arrays, write_json
@@ -106,7 +107,8 @@ def _scale(task: Task, job: GatherJob, draws: Draws | None) -> tuple[Scale, int,
     existing = job.task_spec.rows
     assert existing is not None
     parts = [slice(first, min(first + size, existing)) for first in range(0, existing, size)]
-    return Scale.of_parts(_existing(task, job, parts, draws)), existing, no_failures(0)
+    free = isinstance(job.task_spec, DataSet) and job.task_spec.perturb_inactive
+    return Scale.of_parts(_existing(task, job, parts, draws), free), existing, no_failures(0)
 
 
 def _existing(
@@ -141,6 +143,7 @@ def _write(
             "data_range": [float(x.min()), float(x.max())],
             "draws": unit_draws,
             "inactive_features": int((~scale.active).sum()),
+            "perturb_inactive": scale.perturb_inactive,
         },
     )
 
