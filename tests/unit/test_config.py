@@ -178,7 +178,7 @@ def refused(tmp_path, path, value):
         (
             ("experiments", 1, "evaluation"),
             {"outside": "svhn"},
-            ("experiments.1.evaluation.outside: got 'svhn'; allowed: digits, permuted",),
+            ("experiments.1.evaluation.outside: got 'svhn'; allowed: permuted",),
         ),
         (
             ("experiments", 1, "evaluation"),

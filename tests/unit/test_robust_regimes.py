@@ -120,6 +120,31 @@ def test_averages_over_few_radii_are_unbiased(density, mean, square, halved, dra
         assert float(drawn.mean(1).std()) < 0.8 * independent
 
 
+@pytest.mark.parametrize(
+    ("density", "median"), [("exponential", math.log(2)), ("rayleigh", math.sqrt(2 * math.log(2)))]
+)
+def test_without_a_generator_radii_are_medians_of_strata(density, median):
+    assert radii(density, 1, None) == pytest.approx([median])
+    four = radii(density, 4, None)
+    assert four == radii(density, 4, None) == sorted(four)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("density", SPREAD)
+def test_full_strength_is_one_objective_whatever_the_generator(density):
+    """`hmc`, block by block, needs the same density in all of its steps."""
+    y, x = labelled()
+    scale = Scale(torch.ones(X_DIM, dtype=torch.float64), 1.0)
+    defense = registry.load("defense", "robust_likelihood")(
+        spec_of(epsilon_density=density), scale, (0.0, 1.0)
+    )
+    model = model_of()
+    first, second = (defense.objective(model, y, x, 1.0, generator(name)) for name in "ab")
+    assert torch.equal(first, second)
+    earlier = [defense.objective(model, y, x, 0.9, generator(name)) for name in "ab"]
+    assert not torch.equal(*earlier)
+
+
 def test_two_atoms_draw_nothing():
     source = generator("a")
     before = source.get_state()
@@ -296,5 +321,5 @@ def test_images_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"network\.channels: got 1 with 3072 features of x"):
         CNN().sides(3072)
     layers = (Convolution(filters=2, kernel=3), Pool(pool=3))
-    with pytest.raises(ValueError, match=r"network\.layers\.1: got Pool.*leaves nothing of images"):
+    with pytest.raises(ValueError, match=r"network\.layers\.1: got {'pool': 3.*leaves nothing of"):
         CNN(layers=layers).sides(16)

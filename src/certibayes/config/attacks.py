@@ -81,7 +81,7 @@ class Attack(Spec):
     mask: tuple[Count, ...] | None = None
     """Features that may be perturbed, counted from 0; None = all. The ball has radius 0 along the
     others."""
-    observations: PositiveInt | None = None
+    observations: AtLeastTwo | None = None
     """First test observations that are attacked (objectives of classifiers only): a costly attack
     beside a cheap one on all; None = all that are evaluated."""
     outside: StrictBool = False

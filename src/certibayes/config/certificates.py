@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StrictBool, field_validator, model_validator
 
 from certibayes.config.base import (
     AtLeastTwo,
@@ -101,8 +101,8 @@ class PosteriorShift(Certificate):
     """First draws, stored, on which attacks are compared with the bound; at most `draws`."""
     route: Literal["direct", "truncated_kl", "best"] = "direct"
     pilot_draws: AtLeastTwo = 1_000
-    simultaneous: bool = False
-    radius: bool = False
+    simultaneous: StrictBool = False
+    radius: StrictBool = False
     answers: Answers | None = None
 
     @property
@@ -171,7 +171,7 @@ class Decision(Certificate):
     form: ClassVar[Form] = "classification"
     kind: Literal["decision"] = "decision"
     bounds: Literal["interval", "crown_ibp", "crown"] = "interval"
-    radius: bool = False
+    radius: StrictBool = False
 
     @property
     def bounds_grow(self) -> bool:
@@ -198,8 +198,8 @@ class PosteriorDecision(Certificate):
     confidence: OpenFraction = 0.999
     bounds: Literal["interval", "crown_ibp", "crown"] = "interval"
     interval: Literal["hoeffding", "empirical_bernstein"] = "empirical_bernstein"
-    simultaneous: bool = False
-    radius: bool = False
+    simultaneous: StrictBool = False
+    radius: StrictBool = False
 
     @property
     def bounds_grow(self) -> bool:
@@ -279,7 +279,7 @@ class Coverage(Certificate):
     bounds: Literal["interval", "crown_ibp", "crown", "closed_form"] = "interval"
     interval: Literal["hoeffding", "empirical_bernstein", "betting"] = "empirical_bernstein"
     comparison_draws: AtLeastTwo = 500
-    simultaneous: bool = False
+    simultaneous: StrictBool = False
     population_confidence: OpenFraction = 0.95
 
     @property

@@ -14,15 +14,15 @@ from certibayes.config.certificates import (
     PosteriorShift,
     ProbabilisticSafety,
 )
-from certibayes.config.datasets import DataSet
+from certibayes.config.data_set_checks import data_set_findings
 from certibayes.config.defense_checks import defense_findings
 from certibayes.config.defenses import AnyDefense
 from certibayes.config.errors import violation
 from certibayes.config.evaluation import Evaluation
 from certibayes.config.inference import DRAWN_AFRESH, MEAN_FIELD
+from certibayes.config.networks import normalizes
 from certibayes.config.own_checks import own_findings
 from certibayes.config.study import Experiment, Study
-from certibayes.config.task_spec import TaskSpec
 from certibayes.config.tasks import BUILT_IN
 from certibayes.config.threat import Clip, PerturbationAt
 
@@ -74,6 +74,8 @@ def _unknown(study: Study, key: str, experiment: Experiment) -> Iterator[str]:
         yield from (violation(f"{key}.{part}", name, known) for name in names if name not in known)
         repeated = sorted({name for name in names if names.count(name) > 1})
         yield from (violation(f"{key}.{part}", name, "each name once") for name in repeated)
+    again = sorted({seed for seed in experiment.seeds if experiment.seeds.count(seed) > 1})
+    yield from (violation(f"{key}.seeds", seed, "each seed once") for seed in again)
 
 
 def _misfits(study: Study, key: str, experiment: Experiment) -> list[str]:
@@ -158,8 +160,15 @@ def _without_fresh_weights(study: Study, key: str, experiment: Experiment) -> It
 
 
 def _without_weight_boxes(study: Study, key: str, experiment: Experiment) -> Iterator[str]:
-    """Yield certificates by boxes of weights of a posterior that is no product of Gaussians."""
+    """Yield certificates by boxes of weights where these are no product of Gaussians, or scales."""
     yield from _not_of(ProbabilisticSafety, MEAN_FIELD, "", study, key, experiment)
+    if normalizes(study.models[experiment.model].network):
+        for name in experiment.certificates:
+            if isinstance(study.certificates[name], ProbabilisticSafety):
+                yield (
+                    f"{key}.certificates: got {name!r} with network.batch_norm of "
+                    f"{experiment.model!r}, whose weights have no boxes; allowed: batch_norm false"
+                )
 
 
 def _not_of(
@@ -191,21 +200,12 @@ def _sizes(study: Study, key: str, experiment: Experiment) -> list[str]:
     if evaluation.observations > pairs:
         allowed = f"1 to {pairs}, the test pairs of {experiment.task}"
         found.append(violation(f"{place}.observations", evaluation.observations, allowed))
-    found += _outside(f"{place}.outside", evaluation.outside, study.task(experiment.task))
+    found += data_set_findings(study, key, experiment, evaluation, place)
     for name in ("coverage_draws", "c2st_draws"):
         if getattr(evaluation, name) > evaluation.report_draws:
             allowed = f"1 to {evaluation.report_draws}, the value of report_draws"
             found.append(violation(f"{place}.{name}", getattr(evaluation, name), allowed))
     return found
-
-
-def _outside(key: str, name: str | None, task: TaskSpec) -> Iterator[str]:
-    """Yield a foreign data set whose x has another number of features than the task's."""
-    sets = {name: spec.FEATURES for name, spec in BUILT_IN.items() if issubclass(spec, DataSet)}
-    if name not in sets or not isinstance(task, DataSet) or sets[name] == task.FEATURES:
-        return
-    fitting = [other for other, features in sets.items() if features == task.FEATURES]
-    yield violation(key, name, [*fitting, "permuted"])
 
 
 def _disagreements(study: Study) -> Iterator[str]:

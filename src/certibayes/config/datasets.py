@@ -15,6 +15,7 @@ class DataSet(TaskSpec):
     Attributes:
         ROWS: rows of its training part.
         FEATURES: numbers of one x.
+        RANGE: of all numbers.
         perturb_inactive: whether pixels that never vary in the training part are perturbed by
             attacks and defenses and covered by certificates too; else they are held fixed.
     """
@@ -22,6 +23,8 @@ class DataSet(TaskSpec):
     form: ClassVar[Form] = "classification"
     ROWS: ClassVar[int]
     FEATURES: ClassVar[int]
+    RANGE: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    kind: str
     perturb_inactive: StrictBool = False
 
     @property

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from certibayes import registry
 from certibayes.config.defenses import EXACT_INFORMATION, AnyDefense, Fisher, RobustLikelihood
 from certibayes.config.errors import describe
-from certibayes.config.inference import SWAGInference
+from certibayes.config.inference import HMCInference, SWAGInference
 from certibayes.config.study import Experiment, Study
 
 LINEAR = ("crown_ibp", "shared_adversary")
@@ -60,11 +60,20 @@ def _untrainable(
     if isinstance(spec, RobustLikelihood) and isinstance(inference, SWAGInference):
         ramp = max(spec.ramp_fraction, spec.weight_ramp_fraction)
         if inference.start < ramp:
+            later = f"inference.start of at least {ramp}"
+            sooner = "ramp_fraction and weight_ramp_fraction up to inference.start"
             yield (
                 f"{place}, whose ramps last {ramp} of training, and the model "
                 f"{experiment.model!r} with inference.start {inference.start}, which collects "
-                f"before; allowed: inference.start of at least {ramp}"
+                f"before; allowed: {later if ramp < 1 else sooner}"
             )
+    if isinstance(spec, Fisher) and isinstance(inference, HMCInference):
+        for name, value in {"every": spec.every, "share": spec.share}.items():
+            if value != 1:
+                yield (
+                    f"{place} with {name} {value} and the 'hmc' inference of {experiment.model!r}, "
+                    f"whose steps need one objective; allowed: {name} 1"
+                )
 
 
 def _unbounded(

@@ -157,7 +157,7 @@ def _known_keys(root: type[BaseModel], location: list[Any]) -> list[str]:
 
 def _tag(model: type[BaseModel]) -> Any:
     field = model.model_fields.get("kind")
-    return None if field is None else field.default
+    return getattr(model, "TAG", None) if field is None else field.default
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

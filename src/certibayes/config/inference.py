@@ -173,7 +173,8 @@ class HMCInference(Tempered):
 
     Attributes:
         chains: independent chains.
-        warmup: share of the trajectories that adapt the step size and are thrown away.
+        warmup: share of the trajectories, at least one, that adapt the step size and are thrown
+            away.
         leapfrog_steps: largest number of steps of a trajectory, drawn from its upper half.
         initial_step_size: in units of the prior's std.
         target_acceptance: that the step size is adapted to.
@@ -201,7 +202,7 @@ class HMCInference(Tempered):
 
     def warmup_of(self, trajectories: int) -> int:
         """Return how many of all trajectories adapt the step size."""
-        return int(self.warmup * trajectories)
+        return max(1, int(self.warmup * trajectories))
 
 
 class EnsembleInference(Tempered):

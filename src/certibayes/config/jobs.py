@@ -7,7 +7,7 @@ job exactly when one of them (or the code digest beside it) changes.
 from __future__ import annotations
 
 import sys
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
@@ -15,6 +15,7 @@ from certibayes.config.adaptive import checks_of
 from certibayes.config.attacks import AnyAttack
 from certibayes.config.base import Spec
 from certibayes.config.certificates import AnyCertificate
+from certibayes.config.datasets import DataSet
 from certibayes.config.defenses import AnyDefense, NoDefense
 from certibayes.config.errors import ConfigError
 from certibayes.config.evaluation import Evaluation
@@ -26,6 +27,8 @@ from certibayes.config.study import Experiment, Study
 from certibayes.config.sweeps import Sweep
 from certibayes.config.tasks import AnyTask
 from certibayes.config.tracking import Tracking
+
+Method = TypeVar("Method", AnyAttack, AnyCertificate)
 
 
 class Job(Spec):
@@ -123,7 +126,7 @@ def model_jobs(study: Study) -> list[EvaluateJob]:
 
 
 def _evaluate_job(study: Study, experiment: Experiment, defense: str, seed: int) -> EvaluateJob:
-    model = study.models[experiment.model]
+    model, task = study.models[experiment.model], study.task(experiment.task)
     spec: NoDefense | AnyDefense = NoDefense()
     if defense != "none":
         model, spec = _with_own_training(model, study.defenses[defense])
@@ -132,17 +135,27 @@ def _evaluate_job(study: Study, experiment: Experiment, defense: str, seed: int)
         study_seed=study.seed,
         tracking=study.tracking,
         task=experiment.task,
-        task_spec=study.task(experiment.task),
+        task_spec=task,
         budget=experiment.budget,
         model=experiment.model,
         model_spec=model,
         defense=defense,
         defense_spec=spec,
         seed=seed,
-        attacks={name: study.attacks[name] for name in experiment.attacks},
-        certificates={name: study.certificates[name] for name in experiment.certificates},
+        attacks={n: _in_own_range(task, study.attacks[n]) for n in experiment.attacks},
+        certificates={
+            n: _in_own_range(task, study.certificates[n]) for n in experiment.certificates
+        },
         evaluation=experiment.evaluation or study.evaluation,
     )
+
+
+def _in_own_range(task: AnyTask, spec: Method) -> Method:
+    """Return an attack or a certificate without a clip range that is the data set's own anyway."""
+    ball = spec.perturbation
+    if not isinstance(task, DataSet) or ball.clip != task.RANGE:
+        return spec
+    return spec.model_copy(update={"perturbation": ball.model_copy(update={"clip": None})})
 
 
 def _with_own_training(model: Model, spec: AnyDefense) -> tuple[Model, AnyDefense]:

@@ -49,6 +49,9 @@ __all__ = [
     "Training",
 ]
 
+FEWEST_FOR_R_HAT = 4
+"""Trajectories of a chain: split R-hat compares its halves, each with a variance."""
+
 
 class Training(PresetSpec):
     """Optimiser (Adam) and schedule, shared by all models.
@@ -255,6 +258,12 @@ class Model(Spec):
                 raise ValueError(
                     f"training.epochs: got {training.epochs}, which leaves {kept} trajectories "
                     f"after the warm-up; allowed: at least stored_samples / chains = {needed}"
+                )
+            if kept < FEWEST_FOR_R_HAT:
+                raise ValueError(
+                    f"training.epochs: got {training.epochs}, which leaves {kept} trajectories "
+                    f"after the warm-up; allowed: at least {FEWEST_FOR_R_HAT}, two in each half of "
+                    "a chain for R-hat"
                 )
         if isinstance(spec, EnsembleInference) and spec.perturbation == "targets":
             raise ValueError(

@@ -36,6 +36,7 @@ class Convolution(Spec):
         padding: rows and columns of zeros on every side.
     """
 
+    TAG: ClassVar[str] = "convolution"
     filters: PositiveInt
     kernel: PositiveInt = 3
     stride: PositiveInt = 1
@@ -54,6 +55,7 @@ class Pool(Spec):
         by: what is taken of a window.
     """
 
+    TAG: ClassVar[str] = "pool"
     pool: AtLeastTwo
     by: Literal["max", "average"] = "max"
 
@@ -64,11 +66,11 @@ class Pool(Spec):
 
 def _which(layer: Any) -> str:
     pools = "pool" in layer if isinstance(layer, dict) else isinstance(layer, Pool)
-    return "pool" if pools else "convolution"
+    return Pool.TAG if pools else Convolution.TAG
 
 
 ImageLayer = Annotated[
-    Annotated[Convolution, Tag("convolution")] | Annotated[Pool, Tag("pool")],
+    Annotated[Convolution, Tag(Convolution.TAG)] | Annotated[Pool, Tag(Pool.TAG)],
     Discriminator(_which),
 ]
 
@@ -113,8 +115,8 @@ class CNN(PresetSpec):
             sides.append(layer.side(sides[-1]))
             if sides[-1] < 1:
                 raise ValueError(
-                    f"network.layers.{number}: got {layer!r}, which leaves nothing of images of "
-                    f"side {sides[-2]}; allowed: what fits into them"
+                    f"network.layers.{number}: got {layer.model_dump()}, which leaves nothing of "
+                    f"images of side {sides[-2]}; allowed: what fits into them"
                 )
         return tuple(sides)
 

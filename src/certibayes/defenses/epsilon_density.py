@@ -11,22 +11,24 @@ from certibayes.config.defenses import EpsilonDensity
 from certibayes.defenses.mixing import Mixing
 
 
-def radii(density: EpsilonDensity, draws: int, generator: torch.Generator) -> list[float]:
+def radii(density: EpsilonDensity, draws: int, generator: torch.Generator | None) -> list[float]:
     """Draw radii of the attacked share, in units of the ball's.
 
     "two_atom": the ball's radius alone. "exponential": r with density exp(-r), mean 1. "rayleigh":
     r with density r exp(-r^2 / 2), scale 1. One draw from each of `draws` strata of equal mass, at
     r = F^-1((m + u_m) / draws), u_m uniform: averages over them are unbiased, and vary less than
-    those over independent draws.
+    those over independent draws. Without a generator u_m = 1/2: the same radii at every call.
 
     Args:
         density: of the radius.
         draws: number of strata; "two_atom" has one.
-        generator: source of the u_m.
+        generator: source of the u_m, or None.
     """
     if density == "two_atom":
         return [1.0]
-    uniform = torch.rand(draws, generator=generator, dtype=torch.float64)
+    uniform = torch.full((draws,), 0.5, dtype=torch.float64)
+    if generator is not None:
+        uniform = torch.rand(draws, generator=generator, dtype=torch.float64)
     tail = -torch.log1p(-(torch.arange(draws) + uniform) / draws)
     drawn: list[float] = (tail if density == "exponential" else (2 * tail).sqrt()).tolist()
     return drawn

@@ -21,10 +21,12 @@ from certibayes.threat import Scale
 class RobustLikelihood(BallDefense[RobustLikelihoodSpec]):
     """objective = mix(log q(target | x), worst case of it over the ball), see `WorstCase`.
 
-    The worst case is averaged over radii where these have a density, see `epsilon_density`. The
-    ball's radius grows linearly from 0 between `ramp_start` and `ramp_fraction` of training, the
-    weight of the bound over the first `weight_ramp_fraction`. While the radius grows,
-    `warmup_weight` (1 - its share) times the `warmup_penalty` is taken off.
+    The worst case is averaged over radii where these have a density, see `epsilon_density`: drawn
+    afresh while training, fixed at its end, where the objective judges models and `hmc` needs one
+    and the same for all steps and blocks. The ball's radius grows linearly from 0 between
+    `ramp_start` and `ramp_fraction` of training, the weight of the bound over the first
+    `weight_ramp_fraction`. While the radius grows, `warmup_weight` (1 - its share) times the
+    `warmup_penalty` is taken off.
     """
 
     def __init__(
@@ -58,7 +60,8 @@ class RobustLikelihood(BallDefense[RobustLikelihoodSpec]):
             at = Neighborhood(model, target, x, ball, radius)
             if clean_weight == 1 or radius == 0:
                 return at.clean
-            factors = radii(spec.epsilon_density, spec.epsilon_draws, generator)
+            source = None if progress == 1 else generator
+            factors = radii(spec.epsilon_density, spec.epsilon_draws, source)
             worst = averaged(
                 [self._worst_case(spec, at.scaled(factor), grown, generator) for factor in factors],
                 spec.mixing,

@@ -8,11 +8,13 @@ from torch import Tensor
 def correct(probabilities: Tensor, labels: Tensor) -> Tensor:
     """Tell whether the most probable class is the label, bool, shape (batch,).
 
+    A prediction with a NaN is never correct.
+
     Args:
         probabilities: predictive probabilities, shape (batch, classes).
         labels: true labels, shape (batch,), int64.
     """
-    return probabilities.argmax(-1) == labels
+    return (probabilities.argmax(-1) == labels) & ~probabilities.isnan().any(-1)
 
 
 def accuracy(probabilities: Tensor, labels: Tensor) -> float:

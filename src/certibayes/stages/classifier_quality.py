@@ -21,18 +21,19 @@ NORMAL = 1.959964
 
 
 def quality_columns(
-    job: EvaluateJob, probabilities: Tensor, labels: Tensor, right: Tensor
+    job: EvaluateJob, log_probabilities: Tensor, labels: Tensor, right: Tensor
 ) -> dict[str, Value]:
     """Return NLL, accuracy and calibration error, each with its interval over test pairs.
 
     Args:
         job: states the bins.
-        probabilities: mean predictive, shape (batch, classes).
+        log_probabilities: of the mean predictive, shape (batch, classes); logarithms of
+            probabilities would be infinite where a float has no room for these.
         labels: true labels, shape (batch,).
         right: observations that count as correct, bool, shape (batch,).
     """
-    log_prob = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1).log()
-    nll = negative_log_likelihood(log_prob)
+    nll = negative_log_likelihood(log_probabilities.gather(1, labels.unsqueeze(1)).squeeze(1))
+    probabilities = log_probabilities.exp()
     bins = job.evaluation.ece_bins
     ece = expected_calibration_error(probabilities, labels, bins)
     resampling = generator(job.study_seed, job.task, "bootstrap")

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from certibayes import registry
 from certibayes.bnn.predictive import Predictive
-from certibayes.bnn.rows_at_once import rows_at_once
 from certibayes.certificates.base import CertificateResult
 from certibayes.config.certificates import Decision, PosteriorDecision, ProbabilisticSafety
 from certibayes.config.jobs import EvaluateJob
@@ -22,7 +21,11 @@ from certibayes.stages.certified_rows import model_of, seed_of
 from certibayes.stages.classifier_quality import quality_columns, share_columns
 from certibayes.stages.evaluate_outside import outside_columns, outside_probabilities
 from certibayes.stages.evaluate_outside_attack import attacked_outside_columns
-from certibayes.stages.evaluate_weights import sample_probabilities, weight_columns
+from certibayes.stages.evaluate_weights import (
+    log_probabilities,
+    sample_probabilities,
+    weight_columns,
+)
 from certibayes.stages.findings import Findings, Value, attack_columns, perturbation_columns
 from certibayes.stages.observations import Observations, ball_of, load_observations
 from certibayes.tasks.base import Task
@@ -37,7 +40,7 @@ def evaluate_classifier(job: EvaluateJob, layout: Layout, task: Task, model: nn.
     assert isinstance(model, Predictive)
     observations = load_observations(layout, job, job.evaluation.observations)
     findings = Findings(posterior={"names": torch.zeros(0).numpy()})
-    clean = _predict(model, observations.x)
+    clean = log_probabilities(model, observations.x)
     right = correct(clean, observations.target)
     quality = quality_columns(job, clean, observations.target, right)
     outside = outside_probabilities(job, model, observations.x)
@@ -67,11 +70,6 @@ def evaluate_classifier(job: EvaluateJob, layout: Layout, task: Task, model: nn.
     return findings
 
 
-def _predict(model: Predictive, x: Tensor) -> Tensor:
-    with torch.no_grad():
-        return torch.cat([model(one).probs for one in x.split(rows_at_once(model, x))])
-
-
 def _add_attack(
     findings: Findings,
     job: EvaluateJob,
@@ -81,10 +79,10 @@ def _add_attack(
     clean: Tensor,
     detection: dict[str, Value],
 ) -> None:
-    probabilities = _predict(model, attack.x)
+    attacked = log_probabilities(model, attack.x)
     labels, clean = observations.target[: len(attack.x)], clean[: len(attack.x)]
-    right = correct(probabilities, labels) & correct(clean, labels)
-    log_prob = clean.gather(1, labels.unsqueeze(1)).squeeze(1).log()
+    right = correct(attacked, labels) & correct(clean, labels)
+    log_prob = clean.gather(1, labels.unsqueeze(1)).squeeze(1)
     findings.add_items(attack.key, {"selected": attack.selected, "correct": right})
     findings.add_row(
         job,
@@ -94,7 +92,7 @@ def _add_attack(
         **attack_columns(attack.spec, attack.epsilon),
         observations=len(labels),
         nll_clean=float(negative_log_likelihood(log_prob).mean),
-        **quality_columns(job, probabilities, labels, right),
+        **quality_columns(job, attacked, labels, right),
         **detection,
     )
 

@@ -24,6 +24,12 @@ def sample_probabilities(model: Predictive, x: Tensor) -> Tensor:
     return torch.cat([model.sample_logits(one).softmax(-1) for one in blocks], 1)
 
 
+@torch.no_grad()
+def log_probabilities(model: Predictive, x: Tensor) -> Tensor:
+    """Return the logarithms of the mean predictive's probabilities, shape (batch, classes)."""
+    return torch.cat([model(one).logits for one in x.split(rows_at_once(model, x))])
+
+
 def weight_columns(
     job: EvaluateJob, model: Predictive, each: Tensor, x: Tensor, labels: Tensor
 ) -> tuple[dict[str, Value], dict[str, Tensor]]:
@@ -50,8 +56,8 @@ def weight_columns(
     if job.model_spec.members > 1 or job.model_spec.inference.kind not in DRAWN_AFRESH:
         return columns, items
     means = {name: w.mean(0, keepdim=True) for name, w in model.weight_samples.items()}
-    alone = sample_probabilities(Predictive(model.network, means), x)[0]
-    log_prob = alone.gather(1, labels.unsqueeze(1)).squeeze(1).log()
+    log_alone = log_probabilities(Predictive(model.network, means), x)
+    log_prob, alone = log_alone.gather(1, labels.unsqueeze(1)).squeeze(1), log_alone.exp()
     columns["mean_network_accuracy"] = accuracy(alone, labels)
     columns["mean_network_nll"] = float(negative_log_likelihood(log_prob).mean)
     columns["mean_network_ece"] = expected_calibration_error(alone, labels, job.evaluation.ece_bins)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from pydantic import StrictBool
+
 from certibayes.config.base import PositiveInt
 from certibayes.config.task_spec import SimulatorSpec
 
@@ -43,7 +45,7 @@ class SpatialSIR(SimulatorSpec):
     SHARD_SIZE: ClassVar[int] = 5_000
     kind: Literal["spatial_sir"] = "spatial_sir"
     test_pairs: PositiveInt = 2_000
-    shared_fields: bool = False
+    shared_fields: StrictBool = False
 
 
 class HodgkinHuxley(SimulatorSpec):
