@@ -11,6 +11,7 @@ from torch import Tensor
 from certibayes.attacks.candidate_search import CandidateSearch, Setting
 from certibayes.attacks.candidates import Best
 from certibayes.attacks.gradients import input_gradient
+from certibayes.attacks.softened import softened
 from certibayes.config import attacks as specs
 from certibayes.seeding import generator
 from certibayes.threat import Ball
@@ -27,7 +28,8 @@ class GradientAscent(CandidateSearch):
     step has `gradient_draws` fresh draws; candidates are judged on `selection_draws` fixed ones.
     Candidates are x, the noise points and the iterates, so with at least as many points, as many
     selection draws and the same seed, it is never below `noise`. Restart i depends on (seed, i)
-    alone, so more restarts or points are never worse.
+    alone, so more restarts or points are never worse. Every second restart takes the gradients of
+    an ensemble of weight samples `softened`; all candidates are judged on the model as it is.
     """
 
     def __init__(self, spec: specs.GradientAscent) -> None:
@@ -53,11 +55,12 @@ class GradientAscent(CandidateSearch):
         spec, objective = self.spec, setting.objective
         for restart in range(spec.restarts):
             iterate = points[restart]
+            model = softened(setting.model, setting.x) if restart % 2 else setting.model
             step_from = self.stepper(setting.x, setting.ball)
             for step in range(spec.steps):
                 draws = generator(setting.seed, "gradient", restart, step)
                 prepared = objective.prepare(best.clean, setting.target, spec.gradient_draws, draws)
-                gradient = input_gradient(setting.model, prepared, iterate)
+                gradient = input_gradient(model, prepared, iterate)
                 iterate = step_from(iterate, gradient, self._step_size(step))
                 if self._judges(step):
                     best.offer(iterate)
