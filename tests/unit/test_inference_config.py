@@ -87,3 +87,23 @@ def test_a_chain_is_long_enough_for_r_hat(read):
 
 def test_some_trajectories_adapt_the_step_size():
     assert HMCInference(warmup=0.04).warmup_of(20) == 1
+
+
+@pytest.mark.parametrize(
+    ("inference", "defense", "message"),
+    [
+        (
+            {"kind": "map"},
+            {"warmup_weight": 0.5, "ramp_fraction": 0.0},
+            r"warmup_weight: got 0\.5 with ramp_fraction: 0",
+        ),
+        (
+            {"kind": "vogn", "initial_std": 1e-30},
+            {},
+            r"initial_std: got 1e-30; allowed: greater than or equal to 0",
+        ),
+    ],
+)
+def test_settings_without_effect_or_meaning_are_refused(read, inference, defense, message):
+    with pytest.raises(ConfigError, match=message):
+        read(inference, **defense)

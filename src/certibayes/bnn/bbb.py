@@ -42,9 +42,10 @@ class BBB(NetworkInference):
     @torch.no_grad()
     def reset(self, generator: torch.Generator) -> None:
         """Set the means to the network's weights and every std to `initial_std`."""
+        std = self.spec.initial_std
         for mean, rho, weight in zip(self.mean, self.rho, self._initial, strict=True):
             mean.copy_(weight)
-            rho.fill_(math.log(math.expm1(self.spec.initial_std)))
+            rho.fill_(std + math.log(-math.expm1(-std)))
 
     def loss(self, per_example: PerExample, examples: int, generator: torch.Generator) -> Tensor:
         """Return the negative evidence lower bound per example, estimated."""

@@ -260,6 +260,11 @@ class RobustLikelihood(PresetSpec):
                 f"ramp_start: got {self.ramp_start}; allowed: below ramp_fraction = "
                 f"{self.ramp_fraction}, or 0"
             )
+        if self.warmup_weight > 0 and self.ramp_fraction == 0:
+            raise ValueError(
+                f"warmup_weight: got {self.warmup_weight} with ramp_fraction: 0; allowed: 0, "
+                "because it acts while the radius grows"
+            )
         if self.epsilon_density == "two_atom" and self.epsilon_draws != 2:
             raise ValueError(
                 f"epsilon_draws: got {self.epsilon_draws} with epsilon_density: two_atom; "

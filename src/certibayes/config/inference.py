@@ -21,6 +21,10 @@ FASTEST = 0.1
 """Largest weight of the present that is chosen by the number of steps."""
 
 
+InitialStd = Annotated[float, Field(strict=True, ge=1e-9, le=1e3)]
+"""Of weights: its square and the inverse of that are numbers in float32."""
+
+
 class Prior(Spec):
     """Prior N(0, prior_std^2) of every weight.
 
@@ -56,7 +60,7 @@ class MeanField(Variational):
         initial_std: of every weight, at the start.
     """
 
-    initial_std: Positive = 0.02
+    initial_std: InitialStd = 0.02
 
 
 class Tempered(Prior):
