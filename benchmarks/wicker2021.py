@@ -27,13 +27,13 @@ Wicker et al. (2021) train Bayesian networks on the [robust likelihood](classifi
 their decisions. Here the certificate speaks of the very ensemble that predicts and is attacked
 ([decision](certificates/decision.md)), weights are inferred by methods that meet exact posteriors
 where these are known ([weight inference](weight_inference.md)), and tempering is stated. Radii are
-linf, pixels in [0, 1]. A dash: not defined, or not measured."""
+linf, pixels in [0, 1]. {held} A dash: not defined, or not measured."""
 
 
 def page(study: Study, results: Results) -> str:
     """Return the page, Markdown; what was not run is listed at its end."""
     parts = [
-        INTRODUCTION.format(study=STUDY, machine=results.machine()),
+        INTRODUCTION.format(study=STUDY, machine=results.machine(), held=results.held_fixed()),
         targets(results),
         tables.calibration(results),
         tables.posterior(results),

@@ -62,6 +62,19 @@ class Results:
             f"{hours:.1f} hours of training in all.{code}"
         )
 
+    def held_fixed(self) -> str:
+        """Return which pixels no ball moves: of some models those that never vary in training."""
+        clean = self.table[self.table["stage"] == "evaluate"]
+        held = clean[clean["inactive_features"] > 0]
+        if held.empty:
+            return "Every pixel may be perturbed."
+        models = held.groupby(["task", "inactive_features"], sort=False)["model"].unique()
+        parts = (
+            f"{int(count)} of {task} for {', '.join(f'`{model}`' for model in named)}"
+            for (task, count), named in models.items()
+        )
+        return f"Pixels that never vary in training are held fixed: {'; '.join(parts)}."
+
     def job(self, task: str, model: str, defense: str) -> EvaluateJob | None:
         """Return a model of the study, of its first seed; None where the study has none."""
         wanted = (task, model, defense)

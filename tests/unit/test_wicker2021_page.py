@@ -128,6 +128,17 @@ def test_targets_that_are_met(made_up):
     assert line(page, "| mnist, cnn, epsilon").endswith("| met |")
 
 
+@pytest.mark.parametrize(
+    ("count", "sentence"),
+    [
+        (0, "Every pixel may be perturbed."),
+        (67, "never vary in training are held fixed: 67 of mnist for `mlp_bbb`."),
+    ],
+)
+def test_pixels_that_no_ball_moves_are_named(made_up, count, sentence):
+    assert sentence in made_up(inactive_features=count)
+
+
 @pytest.mark.parametrize("collapsed", [{"weight_std": 0.01, "disagreement": 0.001}])
 def test_a_collapsed_posterior_meets_nothing(made_up, collapsed):
     page = made_up(**collapsed)
