@@ -217,7 +217,8 @@ class EnsembleInference(Tempered):
         perturbation: "targets", every member adds own noise N(0, target_noise_std^2) to real-valued
             targets; "weights", every member weighs examples by own Exp(1) weights (Newton and
             Raftery, 1994); both stay fixed during training. "none": neither.
-        target_noise_std: of the noise added to targets; exact if it is the likelihood's own.
+        target_noise_std: of the noise added to targets; exact if it is that of the likelihood to
+            the power likelihood_power, its own std / sqrt(likelihood_power).
         stored_samples: number of members.
     """
 
