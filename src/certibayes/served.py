@@ -25,6 +25,8 @@ _CERTIFICATE = {
     "norm": "string",
     "unit": "string",
     "epsilon": "double",
+    "clip": ["double"],
+    "inactive_features": "long",
     "upper": "double",
     "verdict": "string",
     "confidence": "double",

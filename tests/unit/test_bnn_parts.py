@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Normal
 
-from certibayes.bnn.base import Step
+from certibayes.bnn.base import Batch, Step
 from certibayes.bnn.chain_record import ChainRecord
 from certibayes.bnn.drawn_labels import drawn_labels
 from certibayes.bnn.dual_averaging import DualAveraging
@@ -22,6 +22,7 @@ from certibayes.bnn.split_r_hat import LARGEST, SplitRHat
 from certibayes.bnn.squared_gradients import from_every_example, from_random_signs
 from certibayes.bnn.swag import SWAG
 from certibayes.bnn.trajectory import Move, trajectory
+from certibayes.bnn.vogn import VOGN
 from certibayes.config.inference import (
     EnsembleInference,
     HMCInference,
@@ -205,6 +206,24 @@ def test_drawn_labels_follow_the_predictive() -> None:
     assert abs(float(drawn.double().mean()) - 0.8) < 4 * (0.16 / 2000) ** 0.5
     with pytest.raises(TypeError, match="predictive: got Normal"):
         drawn_labels(Normal(0.0, 1.0), generator("labels"))
+    bad = Categorical(logits=torch.tensor([[0.0, torch.nan]]), validate_args=False)
+    with pytest.raises(FloatingPointError, match="probabilities of drawn labels: got nan"):
+        drawn_labels(bad, generator("labels"))
+
+
+@pytest.mark.parametrize("curvature", ["sampled", "signs", "reparametrized"])
+def test_a_loss_that_is_not_finite_is_named_before_labels_are_drawn(curvature) -> None:
+    inference = VOGN(nn.Linear(2, 3), VOGNInference(curvature=curvature))
+    batch = Batch(
+        objective=lambda model, _: model(torch.full((4, 2), torch.nan)).logits.sum(-1),
+        target=torch.zeros(4, dtype=torch.int64),
+        numbers=torch.arange(4),
+        seed=0,
+        draw=lambda model, source: pytest.fail("labels were drawn"),
+    )
+    step = Step(3, 10, 4, 0.1, 1.0, 5.0, generator("step"))
+    with pytest.raises(FloatingPointError, match="train/loss: got nan at step 3 of 10"):
+        inference.update([batch], step)
 
 
 def test_members_of_an_ensemble_start_apart_at_the_same_numbers() -> None:

@@ -173,6 +173,12 @@ def test_windows_hold_what_the_pool_sees(module, shape):
     torch.testing.assert_close(moved, back)
 
 
+def test_a_window_in_the_padding_alone_is_an_error():
+    module = nn.MaxPool1d(2, 1, 1, dilation=3)
+    with pytest.raises(ValueError, match="padding: got 1 with dilation 3; allowed: every window"):
+        windows_of(module, (2,), (1,))
+
+
 def test_linear_bounds_of_a_maximum_follow_the_entry_that_is_always_largest():
     lower = torch.tensor([[[0.0, 2.0, -1.0, 0.0, 0.1, 0.2]]])
     region = Interval(lower, lower + torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 1.0]))

@@ -10,7 +10,7 @@ from trained_model import CLASSIFIER, SHIFT, write_model
 
 import certibayes
 from certibayes.config.certificates import Decision
-from certibayes.io import FileFormatError, WeightsError, write_json
+from certibayes.io import FileFormatError, WeightsError, read_json, write_json
 from certibayes.outside_clip import OutsideClipError
 from certibayes.serving.load import load
 from certibayes.serving.posterior import LoadedPosterior
@@ -119,6 +119,19 @@ def test_a_classifier_certifies_the_class_that_it_predicts(tmp_path):
     assert bool((nothing.upper <= some.upper).all())
     with pytest.raises(OutsideClipError):
         model.certificate(x + 1)
+
+
+def test_a_certificate_says_which_ball_it_means(tmp_path):
+    decision = Decision(perturbation=PIXELS)
+    folder, layout, job = write_model(tmp_path, "digits", CLASSIFIER, 64, {"decision": decision})
+    scale = layout.reference(job) / "scale.json"
+    write_json(scale, read_json(scale) | {"feature_std": [0.0] * 3 + [1.0] * 61})
+    some = load(folder).certificate(torch.zeros(1, 64))[-1]
+    assert (some.clip, some.inactive_features) == ((0.0, 1.0), 3)
+    assert "in [0, 1] and 3 inactive features as they are: " in str(some)
+    (answer,) = _load_pyfunc(str(folder)).predict([[0.0] * 64])
+    assert answer["certificates"][-1]["clip"] == [0.0, 1.0]
+    assert answer["certificates"][-1]["inactive_features"] == 3
 
 
 def test_changed_weights_and_folders_without_a_model_are_refused(tmp_path):

@@ -252,6 +252,10 @@ def test_one_defense_has_no_tradeoff_figure(frame):
     alone = frame[frame["defense"] == "none"]
     table = tradeoff(alone, models("none"), {})
     assert list(figures_model.tradeoff_figures(table)) == []
+    noise = tradeoff(frame, models("none", *SWEEP.names), {}).query("stage == 'attack'")
+    unattacked = noise[noise["method"] != WORST]
+    assert unattacked["defense"].nunique() > 1
+    assert list(figures_model.tradeoff_figures(unattacked)) == []
     clean = frame[frame["kind"] == "clean"]
     assert tradeoff(clean, models("none", *SWEEP.names), {}).empty
 

@@ -50,6 +50,9 @@ def windows_of(
         sizes: positions per dimension.
         counts: windows per dimension.
         device: of the result.
+
+    Raises:
+        ValueError: if a window lies in the padding alone.
     """
     spatial = spatial_dims(module)
     settings = (module.kernel_size, module.stride, module.padding, module.dilation)
@@ -63,7 +66,13 @@ def windows_of(
         every = torch.arange(0, numbers.shape[spatial + dim], dilation[dim], device=device)
         numbers = numbers.index_select(spatial + dim, every)
     index = numbers.reshape(math.prod(counts), math.prod(kernel))
-    return Windows((index - 1).clamp(min=0), index > 0)
+    inside = index > 0
+    if not inside.any(1).all():
+        raise ValueError(
+            f"padding: got {module.padding} with dilation {module.dilation}; allowed: every window "
+            f"holds one of the {' x '.join(map(str, sizes))} entries"
+        )
+    return Windows((index - 1).clamp(min=0), inside)
 
 
 def _margins(

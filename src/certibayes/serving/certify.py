@@ -35,6 +35,9 @@ class CertificateAt:
         name: in the study.
         kind: "posterior_shift" or "decision".
         norm, unit, epsilon: of the ball, see `ThreatModel`.
+        clip: range of x' inside the ball; None = no range.
+        inactive_features: how many features the ball does not move, as they never varied in the
+            training: nothing is said of an x' that differs there.
         upper: certified bound, shape (batch,): total variation between the posteriors at x and at
             any x' of the ball; or the largest probability of a rival minus that of the label.
         certified: bool, shape (batch,); False = nothing is proved, which is no refutation.
@@ -51,6 +54,8 @@ class CertificateAt:
     norm: str
     unit: str
     epsilon: float
+    clip: tuple[float, float] | None
+    inactive_features: int
     upper: Tensor
     certified: Tensor
     confidence: float
@@ -61,6 +66,10 @@ class CertificateAt:
     def __str__(self) -> str:
         """Return a sentence per observation; bounds are rounded up."""
         about = f"for every x' with {self.norm} distance <= {self.epsilon:g} ({self.unit})"
+        if self.clip is not None:
+            about += " in [{:g}, {:g}]".format(*self.clip)
+        if self.inactive_features:
+            about += f" and {self.inactive_features} inactive features as they are"
         known = self.fresh or self.confidence == 1.0
         unless = "" if known else " unless x was chosen with the seed in sight"
         lines = []
@@ -157,6 +166,8 @@ def _at_every_epsilon(
             norm=grid.norm,
             unit=grid.unit,
             epsilon=epsilon,
+            clip=one.balls[row].clip,
+            inactive_features=int((one.balls[-1].radius == 0).sum()),
             upper=upper[row],
             certified=certified[row],
             confidence=results[row].confidence,

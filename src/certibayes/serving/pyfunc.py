@@ -83,6 +83,8 @@ def _as_answer(found: CertificateAt, row: int) -> Answer:
         "norm": found.norm,
         "unit": found.unit,
         "epsilon": found.epsilon,
+        "clip": list(found.clip or ()),
+        "inactive_features": found.inactive_features,
         "upper": float(found.upper[row]),
         "verdict": "certified" if bool(found.certified[row]) else "unknown",
         "confidence": found.confidence,

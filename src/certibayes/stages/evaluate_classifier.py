@@ -107,7 +107,8 @@ def _confronted(
 ) -> Iterator[tuple[StoredCertificate, CertificateResult]]:
     """Yield a certificate at every epsilon, with its result after every attack in its ball.
 
-    Observations that an attack leaves out stand for themselves: they lie in every ball.
+    Observations that an attack leaves out stand for themselves: they lie in every ball. So do all
+    where no attack lies in it.
     """
     spec = job.certificates[name]
     rule = registry.load("certificate", spec.kind)(spec)
@@ -116,10 +117,10 @@ def _confronted(
     for certificate in stored_certificates(job, layout, name):
         ball = ball_of(layout, job, task, spec.perturbation.at(certificate.epsilon))
         result: CertificateResult = certificate.result
-        for attack in attacks:
-            if attack.inside(spec.perturbation, certificate.epsilon):
-                attacked = torch.cat([attack.x, observations.x[len(attack.x) :]])
-                result = rule.refute(prepared, result, attacked, ball)
+        inside = [a.x for a in attacks if a.inside(spec.perturbation, certificate.epsilon)]
+        for x in inside or [observations.x]:
+            attacked = torch.cat([x, observations.x[len(x) :]])
+            result = rule.refute(prepared, result, attacked, ball)
         yield certificate, result
 
 
