@@ -33,8 +33,8 @@ STUDY = {
 
 @pytest.mark.parametrize("perturbed", [False, True])
 def test_one_setting_of_the_task_decides_for_all_stages(tmp_path, perturbed):
-    tasks = {"digits": {"kind": "digits", "perturb_inactive": perturbed}}
-    layout = run_study(tmp_path, STUDY | {"tasks": tasks})
+    stated = {} if perturbed else {"perturb_inactive": False}
+    layout = run_study(tmp_path, STUDY | {"tasks": {"digits": {"kind": "digits"} | stated}})
     stored = read_json(layout.root / "digits" / "simulate" / "reference" / "scale.json")
     held = 0 if perturbed else 3
     assert (stored["inactive_features"], stored["perturb_inactive"]) == (held, perturbed)

@@ -25,7 +25,7 @@ class DataSet(TaskSpec):
     FEATURES: ClassVar[int]
     RANGE: ClassVar[tuple[float, float]] = (0.0, 1.0)
     kind: str
-    perturb_inactive: StrictBool = False
+    perturb_inactive: StrictBool = True
 
     @property
     def rows(self) -> int | None:
