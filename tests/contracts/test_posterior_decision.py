@@ -9,7 +9,7 @@ from torch import nn
 from certibayes.bnn.margin_bounds import MarginBounds
 from certibayes.bnn.predictive import Predictive
 from certibayes.certificates.base import UnsoundBoundError
-from certibayes.certificates.decision import Decision
+from certibayes.certificates.decision import Decision, margins_at, margins_reached
 from certibayes.certificates.posterior_decision import PosteriorDecision, variance_most
 from certibayes.config.certificates import Decision as DecisionSpec
 from certibayes.config.certificates import PosteriorDecision as Spec
@@ -72,6 +72,18 @@ def test_many_draws_certify_few_do_not_and_other_signs_refute():
     assert confronted.refuted.all()
     with pytest.raises(UnsoundBoundError):
         rule.refute(prepared, rule.certify(prepared, BALL.scaled(0.0)), X + 0.1, BALL)
+
+
+@pytest.mark.parametrize("moved", [[], [0], [1], [0, 1]])
+def test_rows_that_an_attack_leaves_alone_keep_their_margin(moved):
+    rule = certificate()
+    prepared = rule.prepare(linear(drawn(0.0, DRAWS, "rows")), X, LABEL, 0)
+    attacked = X.clone()
+    attacked[moved] += 0.05
+    reached = margins_at(prepared.model, attacked, LABEL)
+    torch.testing.assert_close(margins_reached(prepared, attacked), reached, rtol=0, atol=1e-15)
+    confronted = rule.refute(prepared, rule.certify(prepared, BALL), attacked, BALL)
+    torch.testing.assert_close(confronted.lower, reached, rtol=0, atol=1e-15)
 
 
 def test_it_is_the_bound_of_the_drawn_ensemble_and_a_width():

@@ -104,7 +104,7 @@ class Decision(Certificate[LabeledObservations, CertificateResult]):
             UnsoundBoundError: if the attack's margin exceeds `upper`.
         """
         require_in_ball(ball.to(prepared.x), prepared.x, attacked)
-        reached = margins_at(prepared.model, attacked, prepared.target)
+        reached = margins_reached(prepared, attacked)
         require_enclosed(reached, result.upper)
         return replace(
             result,
@@ -154,6 +154,15 @@ def margins_at(model: Predictive, x: Tensor, target: Tensor) -> Tensor:
             probability = model(one).probs
             found.append(largest_rival(probability - probability.gather(1, y.unsqueeze(1)), y))
     return torch.cat(found)
+
+
+def margins_reached(prepared: LabeledObservations, attacked: Tensor) -> Tensor:
+    """Return the margins at attacked x, shape (batch,); those of unmoved rows are known."""
+    moved = (attacked != prepared.x).any(-1)
+    if not bool(moved.any()):
+        return prepared.margin
+    found = margins_at(prepared.model, attacked[moved], prepared.target[moved])
+    return prepared.margin.masked_scatter(moved, found)
 
 
 def largest_rival(margins: Tensor, target: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from certibayes.certificates.decision import (
     LabeledObservations,
     labeled,
     largest_rival,
-    margins_at,
+    margins_reached,
     planes_at_once,
     require_enclosed,
 )
@@ -116,17 +116,17 @@ class PosteriorDecision(Certificate[LabeledObservations, PosteriorDecisionResult
             UnsoundBoundError: if a margin that is reached exceeds `mean`.
         """
         require_in_ball(ball.to(prepared.x), prepared.x, attacked)
-        reached = margins_at(prepared.model, attacked, prepared.target)
+        reached = margins_reached(prepared, attacked)
         require_enclosed(reached, result.mean)
-        size = rows_at_once(prepared.model, attacked)
-        below = [
-            self._surely_reached(prepared, attacked[rows], prepared.target[rows])
-            for rows in torch.arange(len(attacked)).split(size)
-        ]
+        refuted = result.refuted.clone()
+        positive = (reached > 0).nonzero().squeeze(1)
+        for rows in positive.split(rows_at_once(prepared.model, attacked)):
+            surely = self._surely_reached(prepared, attacked[rows], prepared.target[rows])
+            refuted[rows] |= surely > 0
         return replace(
             result,
             lower=torch.maximum(result.lower, reached),
-            verdict=verdicts(result.certified, result.refuted | (torch.cat(below) > 0)),
+            verdict=verdicts(result.certified, refuted),
         )
 
     def _bound(
