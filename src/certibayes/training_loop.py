@@ -247,7 +247,7 @@ class Loop:
         loss = self.inference.update(batches, step)
         if loss is None:
             loss = self._descend(batches[0], step)
-        self._require_finite("train/loss", loss, step)
+        step.require_finite("train/loss", loss)
         self.inference.after_step(step)
         return loss.item()
 
@@ -266,7 +266,7 @@ class Loop:
     def _descend(self, batch: Batch, step: Step) -> Tensor:
         """Take a step of Adam on the loss and return it."""
         loss = self.inference.loss(batch, step.examples, step.generator)
-        self._require_finite("train/loss", loss, step)
+        step.require_finite("train/loss", loss)
         self.optimizer.zero_grad()
         loss.backward()
         gradients = [p.grad for p in self.parameters if p.grad is not None]
@@ -275,13 +275,6 @@ class Loop:
             group["lr"] = step.rate
         self.optimizer.step()
         return loss.detach()
-
-    @staticmethod
-    def _require_finite(key: str, value: Tensor, step: Step) -> None:
-        if not torch.isfinite(value):
-            raise FloatingPointError(
-                f"{key}: got {value.item()} {step.place}; allowed: a finite number"
-            )
 
     def _end_epoch(self, epoch: int) -> dict[str, float]:
         metrics = {"train/loss": self._loss_sum / self.per_epoch}

@@ -2,15 +2,15 @@
 
 import pytest
 import torch
-from sklearn.datasets import load_digits
+from attacked_digits import attacked, attacked_accuracy, fit, linf, load
 from torch import nn
 
-from certibayes import registry
 from certibayes.bnn.predictive import Predictive
 from certibayes.config.attacks import PGD, RandomSearch
 from certibayes.threat import Ball
 
 RADIUS = 0.12
+SEARCH = RandomSearch(**linf(RADIUS))
 
 
 class Staircase(nn.Module):
@@ -22,16 +22,11 @@ class Staircase(nn.Module):
 
 @pytest.fixture(scope="module")
 def digits():
-    images, labels = load_digits(return_X_y=True)
-    x, y = torch.tensor(images / 16).float(), torch.tensor(labels)
+    x, y = load()
     torch.manual_seed(0)
     layers = [nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)]
     network = nn.Sequential(nn.Identity(), *layers)
-    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
-    for _ in range(150):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(network(x[:1_200]), y[:1_200]).backward()
-        optimizer.step()
+    fit(network, x[:1_200], y[:1_200], 150)
     return network, nn.Sequential(Staircase(), *layers), x[1_300:1_500], y[1_300:1_500]
 
 
@@ -41,19 +36,8 @@ def predictive(network):
 
 
 def accuracy(network, x, y, kind):
-    common = {
-        "objective": "margin",
-        "perturbation": {"norm": "linf", "unit": "raw", "epsilons": [RADIUS]},
-    }
-    specs = {"pgd": PGD(steps=50, restarts=1, **common), "random_search": RandomSearch(**common)}
-    attack, objective = (
-        registry.load("attack", kind)(specs[kind]),
-        registry.load("objective", "margin")(),
-    )
-    ball = Ball("linf", torch.full((64,), RADIUS), (0.0, 1.0))
-    model = predictive(network)
-    found = attack.attack(model, x, y, objective, ball, 1)
-    return float((model(found.x).probs.argmax(-1) == y).double().mean())
+    specs = {"pgd": PGD(steps=50, restarts=1, **linf(RADIUS)), "random_search": SEARCH}
+    return attacked_accuracy(specs[kind], predictive(network), x, y)
 
 
 def test_it_comes_near_an_attack_by_gradients(digits):
@@ -71,14 +55,8 @@ def test_it_finds_what_masked_gradients_hide(digits):
 
 def test_features_that_must_not_move_stay(digits):
     network, _, x, y = digits
-    spec = RandomSearch(
-        objective="margin",
-        perturbation={"norm": "linf", "unit": "raw", "epsilons": [RADIUS]},
-    )
     radius = torch.full((64,), RADIUS)
     radius[::2] = 0.0
-    objective = registry.load("objective", "margin")()
-    attack = registry.load("attack", "random_search")(spec)
-    found = attack.attack(predictive(network), x, y, objective, Ball("linf", radius), 1)
-    assert torch.equal(found.x[:, ::2], x[:, ::2])
-    assert (found.x != x).any(-1).double().mean() > 0.9
+    found = attacked(SEARCH, predictive(network), x, y, Ball("linf", radius))
+    assert torch.equal(found[:, ::2], x[:, ::2])
+    assert (found != x).any(-1).double().mean() > 0.9

@@ -2,14 +2,12 @@
 
 import pytest
 import torch
-from sklearn.datasets import load_digits
+from attacked_digits import attacked_accuracy, fit, linf, load
 from torch import nn
 
-from certibayes import registry
 from certibayes.attacks.softened import Softened, softened
 from certibayes.bnn.predictive import Predictive
 from certibayes.config.attacks import PGD
-from certibayes.threat import Ball
 
 RADIUS = 0.06
 
@@ -17,18 +15,13 @@ RADIUS = 0.06
 @pytest.fixture(scope="module")
 def members():
     """Three networks, each fitted to own 60 digits: they disagree on others."""
-    images, labels = load_digits(return_X_y=True)
-    x, y = torch.tensor(images / 16).float(), torch.tensor(labels)
+    x, y = load()
     found = []
     for seed in range(3):
         torch.manual_seed(seed)
         network = nn.Sequential(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
-        optimizer = torch.optim.Adam(network.parameters(), 1e-2)
         some = torch.randperm(1_200)[:60]
-        for _ in range(100):
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(network(x[some]), y[some]).backward()
-            optimizer.step()
+        fit(network, x[some], y[some], 100)
         found.append(network)
     return found, x[1_300:1_400], y[1_300:1_400]
 
@@ -44,16 +37,7 @@ def ensemble(networks, scale):
 
 
 def accuracy_under_attack(model, x, y, restarts):
-    spec = PGD(
-        objective="margin",
-        perturbation={"norm": "linf", "unit": "raw", "epsilons": [RADIUS]},
-        steps=30,
-        restarts=restarts,
-    )
-    attack, objective = registry.load("attack", "pgd")(spec), registry.load("objective", "margin")()
-    ball = Ball("linf", torch.full((64,), RADIUS), (0.0, 1.0))
-    found = attack.attack(model, x, y, objective, ball, 1)
-    return float((model(found.x).probs.argmax(-1) == y).double().mean())
+    return attacked_accuracy(PGD(steps=30, restarts=restarts, **linf(RADIUS)), model, x, y)
 
 
 def test_certainty_of_the_members_hides_no_gradient(members):

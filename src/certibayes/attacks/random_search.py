@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
 import torch
 from torch import Tensor
 
@@ -35,70 +38,59 @@ class RandomSearch(CandidateSearch):
     def explore(self, setting: Setting, best: Best, points: Tensor) -> int:
         """Search around the best point of each item; see `CandidateSearch.explore`."""
         spec, x, ball = self.spec, setting.x, setting.ball
-        moves: list[_Move] = [_Inside(x, ball)]
+        kinds = [_Kind(_inside, x.new_ones(len(x), 1))]
         if ball.norm == "linf":
-            moves.append(_Corner(x, ball))
+            kinds.append(_Kind(_corner, x.new_ones(len(x), 1)))
         for step in range(spec.steps):
             center = best.x
             for proposal in range(spec.proposals):
                 number = step * spec.proposals + proposal
-                move = moves[0] if number % INSIDE_EVERY == 0 else moves[-1]
+                kind = kinds[0] if number % INSIDE_EVERY == 0 else kinds[-1]
                 before = best.value
                 draws = generator(setting.seed, "proposal", step, proposal)
-                best.offer(ball.project(x, move.around(center, draws)))
-                move.record(best.value > before)
-            for move in moves:
-                move.contract(spec.contraction)
+                best.offer(ball.project(x, kind.propose(x, ball, center, kind.spread, draws)))
+                kind.better.append(best.value > before)
+            for kind in kinds:
+                kind.contract(spec.contraction)
         return 0
 
 
-class _Move:
-    """One kind of proposal, and how far each item's reach.
+@dataclass
+class _Kind:
+    """One kind of proposal.
 
     Attributes:
-        x: observations, shape (batch, x_dim).
-        ball: around them.
-        spread: shape (batch, 1), in (0, 1].
+        propose: maps x, the ball, centers, spreads and a source of draws to one point per item.
+        spread: of each item, shape (batch, 1), in (0, 1].
+        better: which items each proposal of this step improved, shape (batch,) each.
     """
 
-    def __init__(self, x: Tensor, ball: Ball) -> None:
-        self.x = x
-        self.ball = ball
-        self.spread = x.new_ones(len(x), 1)
-        self._better: Tensor | None = None
-
-    def around(self, center: Tensor, draws: torch.Generator) -> Tensor:
-        """Propose one point per item, shape (batch, x_dim)."""
-        raise NotImplementedError
-
-    def record(self, better: Tensor) -> None:
-        """Note whether a proposal was better, shape (batch,)."""
-        self._better = better if self._better is None else self._better | better
+    propose: Callable[[Tensor, Ball, Tensor, Tensor, torch.Generator], Tensor]
+    spread: Tensor
+    better: list[Tensor] = field(default_factory=list)
 
     def contract(self, factor: float) -> None:
         """Divide the spread where this step's proposals, if any, were all no better."""
-        if self._better is not None:
-            better = self._better.unsqueeze(-1)
+        if self.better:
+            better = torch.stack(self.better).any(0).unsqueeze(-1)
             self.spread = torch.where(better, self.spread, self.spread / factor)
-        self._better = None
+            self.better.clear()
 
 
-class _Inside(_Move):
-    """A step of uniform direction and length."""
+def _inside(
+    x: Tensor, ball: Ball, center: Tensor, spread: Tensor, draws: torch.Generator
+) -> Tensor:
+    """Step in a uniform direction, by a uniform share of the ball times the spread."""
+    free = Ball(ball.norm, ball.radius)
+    return center + spread * (free.sample(x, draws) - x)
 
-    def around(self, center: Tensor, draws: torch.Generator) -> Tensor:
-        """Propose one point per item, shape (batch, x_dim)."""
-        free = Ball(self.ball.norm, self.ball.radius)
-        return center + self.spread * (free.sample(self.x, draws) - self.x)
 
-
-class _Corner(_Move):
-    """Some features at the end of their range."""
-
-    def around(self, center: Tensor, draws: torch.Generator) -> Tensor:
-        """Propose one point per item, shape (batch, x_dim)."""
-        x, radius = self.x, self.ball.radius.to(self.x)
-        up, chosen = (torch.rand(x.shape, generator=draws).to(x) for _ in range(2))
-        chosen = torch.where(radius > 0, chosen, 2.0)
-        moved = (chosen < self.spread) | (chosen == chosen.amin(-1, keepdim=True))
-        return torch.where(moved, x + torch.where(up < 0.5, -radius, radius), center)
+def _corner(
+    x: Tensor, ball: Ball, center: Tensor, spread: Tensor, draws: torch.Generator
+) -> Tensor:
+    """Take some features to an end of their range."""
+    radius = ball.radius.to(x)
+    up, chosen = (torch.rand(x.shape, generator=draws).to(x) for _ in range(2))
+    chosen = torch.where(radius > 0, chosen, 2.0)
+    moved = (chosen < spread) | (chosen == chosen.amin(-1, keepdim=True))
+    return torch.where(moved, x + torch.where(up < 0.5, -radius, radius), center)

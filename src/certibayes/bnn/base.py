@@ -70,6 +70,17 @@ class Step:
         """What an error says of the step."""
         return f"at step {self.number} of {self.total}"
 
+    def require_finite(self, key: str, value: Tensor) -> None:
+        """Check a scalar of the step.
+
+        Raises:
+            FloatingPointError: if it is not finite.
+        """
+        if not torch.isfinite(value):
+            raise FloatingPointError(
+                f"{key}: got {value.item()} {self.place}; allowed: a finite number"
+            )
+
 
 class WeightInference(nn.Module, ABC):
     """Owns variational parameters, prior, KL and reduction; a `state_dict` is a checkpoint.

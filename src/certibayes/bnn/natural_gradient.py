@@ -95,10 +95,7 @@ class NaturalGradient(NetworkInference, ABC, Generic[S]):
             weights = [w.detach().requires_grad_() for w in self._drawn(step.generator)]
             objective = batches[0](self._at(weights))
             mean = -objective.mean()
-            if not torch.isfinite(mean):
-                raise FloatingPointError(
-                    f"train/loss: got {mean.item()} {step.place}; allowed: a finite number"
-                )
+            step.require_finite("train/loss", mean)
             gradient = torch.autograd.grad(mean, weights, retain_graph=True)
             curvature = self._curvature(batches[0], objective, weights, gradient, step.generator)
             loss = loss + mean.detach() / draws

@@ -18,8 +18,7 @@ from certibayes.report.figures_parameters import (
 )
 from certibayes.report.figures_sbc import Ranks, read_ranks, sbc_figure
 from certibayes.report.figures_style import curve_colors
-from certibayes.report.figures_tradeoff import tradeoff_figure
-from certibayes.report.tradeoff import WORST
+from certibayes.report.figures_tradeoff import drawn_rows, tradeoff_figure
 
 _MODEL = ["task", "budget", "model"]
 
@@ -68,8 +67,7 @@ def tradeoff_figures(table: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
             stem += "_" + _written(clip)
         if isinstance(mask, str):
             stem += "_features_" + _written(mask)
-        shown = rows[(rows["method"] == WORST) | (rows["stage"] == "certify")]
-        if shown["defense"].nunique() > 1:
+        if drawn_rows(rows)["defense"].nunique() > 1:
             yield stem, tradeoff_figure(rows, colors)
 
 

@@ -82,7 +82,7 @@ def tradeoff_figure(table: pd.DataFrame, colors: Mapping[str, str] | None = None
         table: rows of `tradeoff.tradeoff`.
         colors: color per curve; without it those of `figures_style.curve_colors`.
     """
-    drawn = table[(table["method"] == WORST) | (table["stage"] == "certify")]
+    drawn = drawn_rows(table)
     panels = _panels(drawn, maximized(table))
     first = drawn.iloc[0]
     epsilons = _chosen(sorted(set(drawn["epsilon"])))
@@ -118,6 +118,11 @@ def tradeoff_figure(table: pd.DataFrame, colors: Mapping[str, str] | None = None
         handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
     )
     return figure
+
+
+def drawn_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that the figure draws: the worst attacks and the certificates."""
+    return table[(table["method"] == WORST) | (table["stage"] == "certify")]
 
 
 def maximized(table: pd.DataFrame) -> set[str]:
